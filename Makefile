@@ -1,0 +1,61 @@
+# Every target does its own set-up: a virtual environment, the pinned uv, the locked packages.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+UV     := $(BIN)/uv
+LOCKED  = $(UV) pip sync --quiet --require-hashes --python $(BIN)/python
+
+.DEFAULT_GOAL := help
+.PHONY: help gate up drill test lint generate lock bench clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+gate: $(VENV)/.gate ## Bring the shop up, load it with k6, print the verdict, leave the reports
+	@$(BIN)/python -m goshop gate $(ARGS)
+
+up: $(VENV)/.gate ## Bring the shop up and keep it until Ctrl-C
+	@$(BIN)/python -m goshop up $(ARGS)
+
+drill: $(VENV)/.gate ## Inject every known fault and check that the gate finds each
+	@$(BIN)/python -m goshop drill $(ARGS)
+
+test: $(VENV)/.dev ## The whole test suite
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.dev ## Formatter, linter, types, import rules, generated files
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/python scripts/generate.py --check
+
+generate: $(VENV)/.dev ## Re-derive every generated file (gRPC stubs, OpenAPI document)
+	@$(BIN)/python scripts/generate.py
+
+lock: $(UV) ## Re-lock every dependency with hashes; the locks name no host
+	@sh scripts/lock.sh $(UV)
+
+bench: $(VENV)/.dev ## Benchmarks, side by side
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+clean: ## Remove what make has made
+	rm -rf $(VENV) .goshop
+
+# ensurepip is missing where a distribution splits it off; say what to install instead of a traceback.
+$(UV): requirements-uv.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "GoShop needs Python >= 3.11; name one: make PYTHON=python3.12" >&2; exit 2; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { echo "this Python has no venv module: apt-get install python3-venv" >&2; exit 2; }
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.txt
+	@touch $(UV)
+
+$(VENV)/.gate: requirements-gate.txt $(UV)
+	@echo "setting up $(VENV) ..." >&2
+	@if [ ! -e $(VENV)/.dev ]; then $(LOCKED) requirements-uv.txt requirements-gate.txt; fi
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.txt $(UV)
+	@echo "setting up $(VENV) ..." >&2
+	@$(LOCKED) requirements-uv.txt requirements-dev.txt
+	@touch $@ $(VENV)/.gate

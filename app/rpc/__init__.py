@@ -1,0 +1,1 @@
+"""Generated gRPC stubs, one package per proto package; `make generate` writes everything below."""
