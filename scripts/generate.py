@@ -46,6 +46,7 @@ def differences(fresh: Path) -> list[str]:
 
 
 def main() -> None:
+    """Generate, or compare."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="compare with the committed files, write nothing")
     if not parser.parse_args().check:

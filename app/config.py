@@ -1,0 +1,226 @@
+"""Settings: `config/<environment>.yaml`, overridden by `GOSHOP_*` environment variables.
+
+A variable names its key by path: `GOSHOP_DB__TIMEOUT=2` is `db: {timeout: 2}`. Unknown and wrongly typed keys are
+`ConfigError`s that name the file (or the variable) and the key. Durations are seconds, money is minor units.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+import yaml
+
+from app.faults import FaultError, parse_faults
+
+SERVICES: Final = ("user", "product", "order", "payment", "gateway")
+ENVIRONMENTS: Final = ("dev", "staging", "prod")
+PREFIX: Final = "GOSHOP_"
+DEFAULT_FOLDER: Final = Path(__file__).parents[1] / "config"
+
+Positive = Annotated[float, msgspec.Meta(gt=0)]
+Count = Annotated[int, msgspec.Meta(ge=1)]
+
+
+class ConfigError(Exception):
+    """A setting is unknown, malformed or refused; the message names where it was written."""
+
+
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A part of the settings; unknown keys are errors."""
+
+
+class Secret(str):
+    """A string that no repr shows."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'" if self else "''"
+
+
+class Database(Section):
+    """PostgreSQL; each service owns the database `goshop_<service>`."""
+
+    host: str = "127.0.0.1"
+    port: int = 5432
+    user: str = "goshop"
+    password: Secret = Secret()
+    timeout: Positive = 3.0
+    pool_min: Annotated[int, msgspec.Meta(ge=0)] = 2
+    pool_max: Count = 8
+    pool_timeout: Positive = 2.0
+
+
+class Redis(Section):
+    """Redis or Valkey: cache and rate limits."""
+
+    url: Secret = Secret("redis://127.0.0.1:6379/0")
+    timeout: Positive = 0.5
+
+
+class Address(Section):
+    """Where a service listens, each as host:port; only the gateway has `http`, only the others have `grpc`."""
+
+    http: str = ""
+    internal: str = ""
+    grpc: str = ""
+
+
+class Auth(Section):
+    """Access tokens: where the signing keys lie, and what a token must say."""
+
+    keys: str = ""
+    issuer: str = "goshop"
+    audience: str = "goshop"
+    token_ttl: Count = 900
+    admin_email: str = ""
+    admin_password: Secret = Secret()
+    # argon2id runs in threads; more at once than this would starve every other request of CPU and memory.
+    hashing_threads: Count = 1
+    hashing_queue: Count = 64
+
+
+class RateLimit(Section):
+    """One token bucket per subject, or per address for callers without a token."""
+
+    burst: Positive = 100.0
+    per_second: Positive = 50.0
+    when_unavailable: Literal["deny", "allow"] = "deny"
+
+
+class Deadlines(Section):
+    """How long an edge request and a call between services may take."""
+
+    edge: Positive = 5.0
+    rpc: Positive = 4.0
+
+
+class Tls(Section):
+    """Files in PEM: with all three set, both sides of every gRPC call prove who they are."""
+
+    certificate: str = ""
+    key: str = ""
+    authority: str = ""
+
+
+class Rpc(Section):
+    """gRPC between the services."""
+
+    tls: Tls = msgspec.field(default_factory=Tls)
+    compression: Literal["none", "gzip"] = "none"
+
+
+class Provider(Section):
+    """The outside payment provider."""
+
+    timeout: Positive = 1.5
+    sync_interval: Positive = 1.0
+    late_after: Positive = 3.0
+
+
+class Payment(Section):
+    """Balances and the payment provider."""
+
+    opening_balance: Annotated[int, msgspec.Meta(ge=0)] = 0
+    currency: str = "EUR"
+    provider: Provider = msgspec.field(default_factory=Provider)
+
+
+class Settings(Section):
+    """All settings of one environment."""
+
+    environment: Literal["dev", "staging", "prod"]
+    db: Database = msgspec.field(default_factory=Database)
+    redis: Redis = msgspec.field(default_factory=Redis)
+    services: dict[Literal["user", "product", "order", "payment", "gateway"], Address] = {}
+    auth: Auth = msgspec.field(default_factory=Auth)
+    rate_limit: RateLimit = msgspec.field(default_factory=RateLimit)
+    deadlines: Deadlines = msgspec.field(default_factory=Deadlines)
+    rpc: Rpc = msgspec.field(default_factory=Rpc)
+    payment: Payment = msgspec.field(default_factory=Payment)
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    trust_incoming: bool = True
+    docs: bool = True
+    faults: str = ""
+    # False: the faults wait for SIGUSR1, so that a gate can prepare its data undisturbed.
+    faults_armed: bool = True
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """Refuses a key that is written twice: the second one would win silently."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - PyYAML's signature
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(None, None, f"{key}: written twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def load(environment: str, *, folder: Path = DEFAULT_FOLDER, environ: Mapping[str, str] = os.environ) -> Settings:
+    """Read an environment's file and the overrides in `environ`; raises `ConfigError`."""
+    if environment not in ENVIRONMENTS:
+        raise ConfigError(f"there is no environment {environment!r}; there are {', '.join(ENVIRONMENTS)}")
+    settings = _read(folder / f"{environment}.yaml", environment)
+    for name in sorted(n for n in environ if n.startswith(PREFIX)):
+        settings = _override(settings, name, environ[name])
+    _refuse_what_is_unsafe(settings)
+    return settings
+
+
+def _read(path: Path, environment: str) -> Settings:
+    try:
+        data = yaml.load(path.read_bytes(), Loader=_StrictLoader) or {}  # noqa: S506 - a SafeLoader
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: {' '.join(str(error).split())}") from None
+    if not isinstance(data, dict) or "environment" in data:
+        raise ConfigError(f"{path}: expected a mapping of settings; the file's name is its environment")
+    return _convert({**data, "environment": environment}, str(path), strict=True)
+
+
+def _override(settings: Settings, variable: str, value: str) -> Settings:
+    path = variable.removeprefix(PREFIX).lower().split("__")
+    data = msgspec.to_builtins(settings, enc_hook=str)
+    section = data
+    for key in path[:-1]:
+        section = section.setdefault(key, {}) if isinstance(section, dict) else {}
+    if not isinstance(section, dict) or path == ["environment"]:
+        raise ConfigError(f"{variable}: there is no such setting")
+    section[path[-1]] = value
+    return _convert(data, variable, strict=False)
+
+
+def _convert(data: object, where: str, *, strict: bool) -> Settings:
+    try:
+        return msgspec.convert(data, Settings, strict=strict, dec_hook=_secret)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{where}: {_reword(str(error))}") from None
+
+
+def _secret(cls: type, value: object) -> object:
+    if cls is Secret and isinstance(value, str):
+        return Secret(value)
+    raise TypeError(f"Expected `str`, got `{type(value).__name__}`")
+
+
+def _reword(message: str) -> str:
+    """Turn "… - at `$.db.timeout`" into "db.timeout: …"."""
+    text, _, place = message.partition(" - at `")
+    key = place.rstrip("`").removeprefix("$").lstrip(".")
+    if unknown := re.fullmatch(r"Object contains unknown field `(.+)`", text):
+        return f"{key + '.' if key else ''}{unknown[1]}: unknown key"
+    return f"{key or 'the document'}: {text[0].lower()}{text[1:]}"
+
+
+def _refuse_what_is_unsafe(settings: Settings) -> None:
+    try:
+        faults = parse_faults(settings.faults)
+    except FaultError as error:
+        raise ConfigError(f"faults: {error}") from None
+    if faults and settings.environment == "prod":
+        raise ConfigError("faults: refused in prod, from every source")

@@ -1,0 +1,106 @@
+"""The gRPC side of a service: errors become statuses, deadlines and callers arrive from metadata, TLS where configured."""
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import grpc
+from grpc_health.v1 import health, health_pb2_grpc
+
+from app import deadline, identity
+from app.config import Rpc
+from app.errors import ShopError
+from app.identity import Caller
+from telemetry.grpc import server_interceptors
+
+CODE_KEY: Final = "goshop-error"
+SUBJECT_KEY: Final = "goshop-subject"
+ROLE_KEY: Final = "goshop-role"
+OPTIONS: Final = (
+    # Two processes must not share a port by accident; the second one should fail.
+    ("grpc.so_reuseport", 0),
+    ("grpc.max_receive_message_length", 1 << 20),
+    # Clients ping idle channels to notice a dead peer (app.rpc_client); allow it.
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+)
+
+logger = logging.getLogger(__name__)
+
+Handler = Callable[[Any, Any], Awaitable[Any]]
+# A generated `add_…Servicer_to_server` and the servicer it takes.
+Registration = tuple[Callable[[Any, grpc.aio.Server], None], object]
+
+
+class ShopInterceptor(grpc.aio.ServerInterceptor):
+    """Runs every handler with the caller's identity and deadline, and turns its `ShopError`s into statuses."""
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any]]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler[Any, Any]:
+        """Wrap unary handlers; others (health watching) pass through."""
+        handler = await continuation(handler_call_details)
+        if handler is None or handler.unary_unary is None:
+            return handler
+        return grpc.unary_unary_rpc_method_handler(
+            _guarded(handler.unary_unary), handler.request_deserializer, handler.response_serializer
+        )
+
+
+def _guarded(behaviour: Handler) -> Handler:
+    async def run(request: object, context: grpc.aio.ServicerContext[Any, Any]) -> object:
+        metadata = dict(context.invocation_metadata() or ())
+        token = identity.enter(Caller(_text(metadata.get(SUBJECT_KEY)), _text(metadata.get(ROLE_KEY))))
+        left = context.time_remaining()
+        try:
+            with deadline.within(left if left is not None else 60.0):
+                return await behaviour(request, context)
+        except ShopError as error:
+            logger.info("%s: %s", error.code, error)
+            context.set_trailing_metadata(((CODE_KEY, error.code),))
+            await context.abort(error.grpc_status, str(error))
+        finally:
+            identity.leave(token)
+
+    return run
+
+
+def _text(value: str | bytes | None) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def make_server(settings: Rpc, registrations: Sequence[Registration], address: str) -> grpc.aio.Server:
+    """Make a server that listens on `address` with the health service; raises `OSError` when the port is taken."""
+    server = grpc.aio.server(
+        interceptors=[*server_interceptors(), ShopInterceptor()],
+        options=OPTIONS,
+        compression=grpc.Compression.Gzip if settings.compression == "gzip" else None,
+        maximum_concurrent_rpcs=1_000,
+    )
+    for add, servicer in registrations:
+        add(servicer, server)
+    checker = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(checker, server)
+    _listen(server, settings, address)
+    return server
+
+
+def _listen(server: grpc.aio.Server, settings: Rpc, address: str) -> None:
+    try:
+        if credentials := _credentials(settings):
+            server.add_secure_port(address, credentials)
+        else:
+            server.add_insecure_port(address)
+    except RuntimeError as error:
+        raise OSError(f"gRPC cannot listen on {address}: {error}") from None
+
+
+def _credentials(settings: Rpc) -> grpc.ServerCredentials | None:
+    tls = settings.tls
+    if not tls.certificate:
+        return None
+    pair = (Path(tls.key).read_bytes(), Path(tls.certificate).read_bytes())
+    # A client without a certificate of our authority does not get in: only services call services.
+    return grpc.ssl_server_credentials([pair], Path(tls.authority).read_bytes(), require_client_auth=True)

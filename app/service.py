@@ -1,0 +1,265 @@
+"""The composition root: what every service is made of, in which order it starts and in which it stops.
+
+Stop order: HTTP drains, gRPC drains, background tasks end, channels close, then pools, then the exporters flush. Closing a
+channel first would give callers a cancellation instead of an answer.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Final
+
+import uvicorn
+import uvloop
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from app import fault_injection
+from app.config import Settings
+from app.db import Pool, migrate, open_pool
+from app.discovery import StaticDiscovery
+from app.faults import Faults, parse_faults
+from app.internal import internal_app
+from app.rpc_client import Peers
+from app.rpc_server import Registration, make_server
+from telemetry import Telemetry, TelemetryMiddleware, configure
+from telemetry.loop import watch_event_loop_lag
+from telemetry.redis import TracedRedis
+
+logger = logging.getLogger(__name__)
+
+GRACE_SECONDS: Final = 5.0
+# Longer than load generators and proxies keep idle connections: whoever closes second never loses a request.
+KEEP_ALIVE_SECONDS: Final = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What a service is given; only what it asked for is there."""
+
+    settings: Settings
+    telemetry: Telemetry
+    faults: Faults
+    peers: Peers
+    _pool: Pool | None = None
+    _redis: TracedRedis | None = None
+
+    @property
+    def pool(self) -> Pool:
+        """The pool of the service's own database."""
+        assert self._pool is not None, "ask for it: create_service(..., database=True)"  # noqa: S101 - a mistake of ours
+        return self._pool
+
+    @property
+    def redis(self) -> TracedRedis:
+        """The cache and rate-limit store."""
+        assert self._redis is not None, "ask for it: create_service(..., redis=True)"  # noqa: S101 - a mistake of ours
+        return self._redis
+
+    async def ready(self) -> dict[str, str]:
+        """Ask each dependency of this process; returns what is wrong by name, nothing when all is well."""
+        checks: dict[str, Callable[[], Awaitable[object]]] = {}
+        if self._pool is not None:
+            checks["postgresql"] = self._ping_database
+        if self._redis is not None:
+            checks["redis"] = self._redis.ping
+        answers = await asyncio.gather(*(check() for check in checks.values()), return_exceptions=True)
+        return {name: type(a).__name__ for name, a in zip(checks, answers, strict=True) if isinstance(a, Exception)}
+
+    async def _ping_database(self) -> None:
+        async with self.pool.connection() as conn:
+            await conn.execute("SELECT 1")
+
+
+Background = Callable[[Resources], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A service, not yet running."""
+
+    name: str
+    database: bool
+    redis: bool
+    rpc: Callable[[Resources], Sequence[Registration]] | None
+    public: Callable[[Resources], Any] | None
+    background: Sequence[Background]
+
+
+def create_service(
+    name: str,
+    *,
+    database: bool = False,
+    redis: bool = False,
+    rpc: Callable[[Resources], Sequence[Registration]] | None = None,
+    public: Callable[[Resources], Any] | None = None,
+    background: Sequence[Background] = (),
+) -> Service:
+    """Describe a service.
+
+    `rpc` makes its gRPC servicers, `public` its public ASGI application (the gateway's), each from the resources it asked
+    for; `background` are loops that run as long as the service does and are started again when they fail.
+    """
+    return Service(name, database, redis, rpc, public, background)
+
+
+def run(name: str, settings: Settings) -> None:
+    """Run the service `app.<name>` until SIGTERM or SIGINT."""
+    service: Service = import_module(f"app.{name}").app
+    uvloop.run(serve(service, settings))
+
+
+async def serve(service: Service, settings: Settings) -> None:
+    """Run a service on the current loop until SIGTERM or SIGINT, then stop it in order."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    # Explicitly: a background job of a shell inherits SIGINT as ignored.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    async with running(service, settings):
+        await stop.wait()
+        logger.info("%s is stopping", service.name)
+
+
+@asynccontextmanager
+async def running(service: Service, settings: Settings) -> AsyncIterator[Resources]:
+    """Start everything a service is made of; on leaving, stop it in the reverse order."""
+    async with AsyncExitStack() as stack:
+        resources = await _open(stack, service, settings)
+        await _start_background(stack, service, resources)
+        if service.rpc is not None:
+            await _start_rpc(stack, service, resources)
+        await _start_http(stack, service, resources)
+        logger.info("%s is up in %s", service.name, settings.environment)
+        yield resources
+
+
+async def _open(stack: AsyncExitStack, service: Service, settings: Settings) -> Resources:
+    telemetry = configure(
+        service.name,
+        environment=settings.environment,
+        version=os.environ.get("GOSHOP_RELEASE", "0"),
+        trust_incoming=settings.trust_incoming,
+        level=settings.log_level,
+    )
+    stack.push_async_callback(asyncio.to_thread, telemetry.shutdown)
+    faults = Faults(_own(settings, service.name), armed=settings.faults_armed)
+    pool = redis = None
+    if service.database:
+        pool = open_pool(settings, service.name, faults)
+        stack.push_async_callback(pool.close)
+        await pool.open(wait=True, timeout=30.0)
+        await migrate(pool, service.name)
+    if service.redis:
+        redis = _open_redis(settings, service.name, faults)
+        stack.push_async_callback(redis.aclose)
+    peers = Peers(settings.rpc, StaticDiscovery(settings))
+    stack.push_async_callback(peers.close)
+    return Resources(settings, telemetry, faults, peers, pool, redis)
+
+
+def _own(settings: Settings, service: str) -> tuple[Any, ...]:
+    return tuple(fault for fault in parse_faults(settings.faults) if fault.point.startswith(f"{service}."))
+
+
+def _open_redis(settings: Settings, service: str, faults: Faults) -> TracedRedis:
+    timeout = settings.redis.timeout
+    cls = fault_injection.faulty_redis(service, faults)
+    # No retries inside the driver: a rate limit or cache look-up that was slow once is not worth a second wait.
+    return cls.from_url(  # type: ignore[no-any-return]
+        settings.redis.url,
+        socket_timeout=timeout,
+        socket_connect_timeout=timeout,
+        retry=Retry(NoBackoff(), 0),
+        decode_responses=False,
+        max_connections=64,
+    )
+
+
+async def _start_background(stack: AsyncExitStack, service: Service, resources: Resources) -> None:
+    loops: list[Background] = [_watch_loop, *service.background]
+    if resources.faults:
+        logger.warning("faults are configured: %s", resources.settings.faults)
+        fault_injection.arm_on_signal(resources.faults)
+        loops += fault_injection.background(resources.faults)
+    for body in loops:
+        stack.push_async_callback(_cancel, asyncio.create_task(_keep_running(body, resources)))
+
+
+async def _watch_loop(_resources: Resources) -> None:
+    await watch_event_loop_lag()
+
+
+async def _keep_running(body: Background, resources: Resources) -> None:
+    while True:
+        try:
+            await body(resources)
+        except Exception:
+            logger.exception("a background task failed; it starts again in a second")
+        await asyncio.sleep(1.0)
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+async def _start_rpc(stack: AsyncExitStack, service: Service, resources: Resources) -> None:
+    assert service.rpc is not None  # noqa: S101 - the caller looked
+    settings = resources.settings
+    server = make_server(settings.rpc, service.rpc(resources), settings.services[service.name].grpc)
+    await server.start()
+    stack.push_async_callback(server.stop, GRACE_SECONDS)
+
+
+async def _start_http(stack: AsyncExitStack, service: Service, resources: Resources) -> None:
+    address = resources.settings.services[service.name]
+    if service.public is not None:
+        app = TelemetryMiddleware(service.public(resources), resources.telemetry)
+        await _listen(stack, app, address.http)
+    # Last: whoever is ready is ready altogether.
+    await _listen(stack, internal_app(resources.ready), address.internal)
+
+
+class _Server(uvicorn.Server):
+    """One of several servers of a process: the process handles the signals."""
+
+    @contextlib.contextmanager
+    def capture_signals(self):  # type: ignore[no-untyped-def]
+        """Leave the signals alone."""
+        yield
+
+
+async def _listen(stack: AsyncExitStack, app: Any, address: str) -> None:
+    host, _, port = address.rpartition(":")
+    sock = socket.create_server((host, int(port)), backlog=2048)
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        lifespan="on",
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=round(GRACE_SECONDS),
+    )
+    server = _Server(config)
+    task = asyncio.create_task(server.serve(sockets=[sock]))
+    stack.push_async_callback(_drain, server, task)
+    while not server.started:
+        if task.done():
+            task.result()
+            raise RuntimeError(f"the server on {address} did not start")
+        await asyncio.sleep(0.005)
+
+
+async def _drain(server: uvicorn.Server, task: asyncio.Task[None]) -> None:
+    server.should_exit = True
+    await task
