@@ -233,7 +233,7 @@ class _Server(uvicorn.Server):
     """One of several servers of a process: the process handles the signals."""
 
     @contextlib.contextmanager
-    def capture_signals(self):  # type: ignore[no-untyped-def]
+    def capture_signals(self) -> Iterator[None]:
         """Leave the signals alone."""
         yield
 
