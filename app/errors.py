@@ -34,14 +34,19 @@ class ShopError(Exception):
     http_status: ClassVar[int] = 500
     grpc_status: ClassVar[grpc.StatusCode] = grpc.StatusCode.INTERNAL
     retry_after: float | None = None
+    field: str = ""
 
 
 class InvalidRequest(ShopError):
-    """A value is malformed or out of range."""
+    """A value is malformed or out of range; `field` names it where there is one to name."""
 
     code = "invalid_request"
     http_status = 400
     grpc_status = grpc.StatusCode.INVALID_ARGUMENT
+
+    def __init__(self, message: str, *, field: str = "") -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class Unauthenticated(ShopError):

@@ -10,7 +10,7 @@ from app import deadline, identity
 from app.config import Rpc
 from app.discovery import Discovery
 from app.errors import BY_CODE, BY_GRPC_STATUS, ShopError, Unavailable
-from app.rpc_server import CODE_KEY, ROLE_KEY, SUBJECT_KEY
+from app.rpc_server import CODE_KEY, FIELD_KEY, ROLE_KEY, SUBJECT_KEY
 from telemetry.grpc import client_interceptors
 
 OPTIONS: Final = (
@@ -66,9 +66,12 @@ async def call(method: Callable[..., Any], request: object, *, timeout: float) -
 
 def as_shop_error(error: grpc.aio.AioRpcError) -> ShopError:
     """Return the error that the peer raised, or what its bare status means."""
-    code = dict(error.trailing_metadata() or ()).get(CODE_KEY)
+    metadata = dict(error.trailing_metadata() or ())
+    code = metadata.get(CODE_KEY)
     if code in BY_CODE:
-        return BY_CODE[code](error.details() or code)
+        known = BY_CODE[code](error.details() or code)
+        known.field = metadata.get(FIELD_KEY, "")
+        return known
     if error.code() in BY_GRPC_STATUS:
         return BY_GRPC_STATUS[error.code()]("a service of the shop is away" if _away(error) else error.details() or "")
     # An answer like UNKNOWN or INTERNAL is the peer's defect: its log has it, its words are not for the public.

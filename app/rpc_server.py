@@ -15,6 +15,7 @@ from app.identity import Caller
 from telemetry.grpc import server_interceptors
 
 CODE_KEY: Final = "goshop-error"
+FIELD_KEY: Final = "goshop-error-field"
 SUBJECT_KEY: Final = "goshop-subject"
 ROLE_KEY: Final = "goshop-role"
 OPTIONS: Final = (
@@ -59,7 +60,7 @@ def _guarded(behaviour: Handler) -> Handler:
                 return await behaviour(request, context)
         except ShopError as error:
             logger.info("%s: %s", error.code, error)
-            context.set_trailing_metadata(((CODE_KEY, error.code),))
+            context.set_trailing_metadata(((CODE_KEY, error.code), (FIELD_KEY, error.field)))
             await context.abort(error.grpc_status, str(error))
         finally:
             identity.leave(token)

@@ -91,6 +91,7 @@ class Service:
     rpc: Callable[[Resources], Sequence[Registration]] | None
     public: Callable[[Resources], Any] | None
     background: Sequence[Background]
+    prepare: Background | None
 
 
 def create_service(
@@ -101,13 +102,15 @@ def create_service(
     rpc: Callable[[Resources], Sequence[Registration]] | None = None,
     public: Callable[[Resources], Any] | None = None,
     background: Sequence[Background] = (),
+    prepare: Background | None = None,
 ) -> Service:
     """Describe a service.
 
     `rpc` makes its gRPC servicers, `public` its public ASGI application (the gateway's), each from the resources it asked
-    for; `background` are loops that run as long as the service does and are started again when they fail.
+    for; `background` are loops that run as long as the service does and are started again when they fail; `prepare` runs
+    once before anything is served.
     """
-    return Service(name, database, redis, rpc, public, background)
+    return Service(name, database, redis, rpc, public, background, prepare)
 
 
 def run(name: str, settings: Settings) -> None:
@@ -133,6 +136,8 @@ async def running(service: Service, settings: Settings) -> AsyncIterator[Resourc
     """Start everything a service is made of; on leaving, stop it in the reverse order."""
     async with AsyncExitStack() as stack:
         resources = await _open(stack, service, settings)
+        if service.prepare is not None:
+            await service.prepare(resources)
         await _start_background(stack, service, resources)
         if service.rpc is not None:
             await _start_rpc(stack, service, resources)

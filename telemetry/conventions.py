@@ -23,6 +23,8 @@ EVENT_LOOP_LAG: Final = "event_loop_lag_seconds"
 SPANS_ENDED: Final = "telemetry_spans_ended_total"
 SPANS_EXPORTED: Final = "telemetry_spans_exported_total"
 SPANS_DROPPED: Final = "telemetry_spans_dropped_total"
+LOG_LINES_LOST: Final = "telemetry_log_lines_lost_total"
+RATE_LIMIT_UNAVAILABLE: Final = "rate_limit_unavailable_total"
 
 HTTP_LABELS: Final = ("method", "endpoint", "status_code")
 RPC_LABELS: Final = ("rpc_service", "rpc_method", "rpc_status_code")
@@ -44,6 +46,10 @@ OVERFLOW_ENDPOINT: Final = "_OVERFLOW"
 DROP_FULL: Final = "full"
 DROP_REJECTED: Final = "rejected"
 DROP_SHUTDOWN: Final = "shutdown"
+OUTCOME_OK: Final = "ok"
+OUTCOME_ERROR: Final = "error"
+POOL_USED: Final = "used"
+POOL_IDLE: Final = "idle"
 
 # --- log keys (contract) ----------------------------------------------------------------------------------------------
 LOG_TIMESTAMP: Final = "timestamp"
@@ -94,6 +100,14 @@ DB_NAMESPACE: Final = "db.namespace"
 DB_OPERATION_BATCH_SIZE: Final = "db.operation.batch.size"
 DB_RESPONSE_STATUS_CODE: Final = "db.response.status_code"
 
+# --- span attribute values --------------------------------------------------------------------------------------------
+POSTGRESQL: Final = "postgresql"
+REDIS: Final = "redis"
+REDIS_PIPELINE: Final = "PIPELINE"
+GRPC: Final = "grpc"
+DISCONNECTED: Final = "client_disconnected"
+INCOMPLETE: Final = "incomplete_response"
+
 # --- resource ---------------------------------------------------------------------------------------------------------
 SERVICE_NAME: Final = "service.name"
 SERVICE_NAMESPACE: Final = "service.namespace"
@@ -104,4 +118,5 @@ NAMESPACE: Final = "goshop"
 
 # --- span names of our own --------------------------------------------------------------------------------------------
 POOL_WAIT_SPAN: Final = "pool.acquire"
+PASSWORD_SPAN: Final = "password.hash"  # noqa: S105 - a span name
 DISCONNECTED: Final = "client_disconnected"
