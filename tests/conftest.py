@@ -1,0 +1,61 @@
+"""Real servers for every test that wants one: started once for the whole run, empty for each test."""
+
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from goshop import embedded
+
+
+@pytest.fixture(scope="session")
+def state_folder() -> Iterator[Path]:
+    """A short-named folder (sockets lie in it) that is gone afterwards; pytest's own would be kept three times over."""
+    with tempfile.TemporaryDirectory(prefix="goshop-test-") as name:
+        yield Path(name)
+
+
+@pytest.fixture(scope="session")
+def postgres_server(state_folder: Path) -> Iterator[embedded.PostgresServer]:
+    """One PostgreSQL for the run. Leave it running and its settings alone."""
+    with embedded.postgres(state_folder / "postgresql", fsync=False) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def valkey_server(state_folder: Path) -> Iterator[embedded.ValkeyServer]:
+    """One Valkey for the run; use `valkey_url` for an empty one."""
+    with embedded.valkey(state_folder / "valkey") as server:
+        yield server
+
+
+@pytest.fixture
+def valkey_url(valkey_server: embedded.ValkeyServer) -> str:
+    """The address of a Valkey without a key in it."""
+    valkey_server.flush()
+    return valkey_server.url
+
+
+@pytest.fixture(scope="session")
+def new_database(postgres_server: embedded.PostgresServer) -> Callable[[str], str]:
+    """Make an empty database of the given name in place of an older one; returns its connection string.
+
+    For services, whose databases have fixed names: `new_database("goshop_order")`, from a fixture of any scope.
+    """
+
+    def new(name: str) -> str:
+        postgres_server.create_database(name)
+        return postgres_server.conninfo(name)
+
+    return new
+
+
+@pytest.fixture
+def database(postgres_server: embedded.PostgresServer) -> Iterator[str]:
+    """The connection string of an empty database of this test's own."""
+    name = f"test_{uuid.uuid4().hex}"
+    postgres_server.create_database(name)
+    yield postgres_server.conninfo(name)
+    postgres_server.drop_database(name)
