@@ -1,6 +1,6 @@
 """PostgreSQL: one pool per service, statements with names, migrations, and errors in the shop's own words."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -19,6 +19,8 @@ from telemetry.database import Query, TracedAsyncConnectionPool, TracedAsyncCurs
 
 Connection = AsyncConnection[DictRow]
 Pool = AsyncConnectionPool[Connection]
+# Values for `%s`, or for `%(name)s`.
+Params = Sequence[object] | Mapping[str, object]
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 # What a struck statement fails with: the server went away from under it (SQLSTATE class 57, operator intervention).
@@ -26,13 +28,19 @@ _BROKEN: Final[LiteralString] = "DO $$ BEGIN RAISE EXCEPTION 'fault injected' US
 
 
 class Statement(Query):
-    """A statement with its name ("SELECT products") and, where faults may strike it, its fault point."""
+    """A statement with its name ("SELECT products") and, where faults may strike it, its fault point.
+
+    `prepare=False` plans it for its values each time; otherwise it is prepared once it is used often, and PostgreSQL
+    may settle on one plan for all values.
+    """
 
     point: str
+    prepare: bool | None
 
-    def __new__(cls, summary: str, text: LiteralString, point: str = "") -> Self:  # noqa: D102 - see the class
+    def __new__(cls, summary: str, text: LiteralString, point: str = "", *, prepare: bool | None = None) -> Self:  # noqa: D102 - see the class
         self = super().__new__(cls, summary, text)
         self.point = point
+        self.prepare = prepare
         return self
 
 
@@ -115,19 +123,19 @@ class _own_words:  # noqa: N801 - a context manager, used like a function
                 raise Unavailable("the database is away") from error
 
 
-async def fetch_all(conn: Connection, query: Statement, params: Sequence[object] = ()) -> list[DictRow]:
+async def fetch_all(conn: Connection, query: Statement, params: Params = ()) -> list[DictRow]:
     """Run a statement and return every row."""
-    return await (await conn.execute(query, params)).fetchall()  # type: ignore[call-overload,no-any-return]
+    return await (await conn.execute(query, params, prepare=query.prepare)).fetchall()  # type: ignore[call-overload,no-any-return]
 
 
-async def fetch_one(conn: Connection, query: Statement, params: Sequence[object] = ()) -> DictRow | None:
+async def fetch_one(conn: Connection, query: Statement, params: Params = ()) -> DictRow | None:
     """Run a statement and return its first row, or None."""
-    return await (await conn.execute(query, params)).fetchone()  # type: ignore[call-overload,no-any-return]
+    return await (await conn.execute(query, params, prepare=query.prepare)).fetchone()  # type: ignore[call-overload,no-any-return]
 
 
-async def execute(conn: Connection, query: Statement, params: Sequence[object] = ()) -> int:
+async def execute(conn: Connection, query: Statement, params: Params = ()) -> int:
     """Run a statement and return how many rows it touched."""
-    return (await conn.execute(query, params)).rowcount  # type: ignore[call-overload,no-any-return]
+    return (await conn.execute(query, params, prepare=query.prepare)).rowcount  # type: ignore[call-overload,no-any-return]
 
 
 _LOCK: Final = Statement("LOCK migrations", "SELECT pg_advisory_xact_lock(7079836)")
