@@ -114,11 +114,15 @@ class Rpc(Section):
 
 
 class Provider(Section):
-    """The outside payment provider."""
+    """The outside payment provider: how long a call may take and how often the synchronisation asks.
+
+    `late_after`: when the sandbox tells late answers; `give_up_after`: when a charge it still does not know is void.
+    """
 
     timeout: Positive = 1.5
     sync_interval: Positive = 1.0
     late_after: Positive = 3.0
+    give_up_after: Positive = 15.0
 
 
 class Payment(Section):

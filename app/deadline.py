@@ -11,6 +11,16 @@ _ends: ContextVar[float | None] = ContextVar("deadline", default=None)
 
 
 @contextmanager
+def afresh(seconds: float) -> Iterator[None]:
+    """Let everything inside end in `seconds`, whatever the surrounding deadline says: undoing must not be cut short."""
+    token = _ends.set(time.monotonic() + seconds)
+    try:
+        yield
+    finally:
+        _ends.reset(token)
+
+
+@contextmanager
 def within(seconds: float) -> Iterator[None]:
     """Let everything inside end in `seconds` at the latest, or earlier where the surrounding deadline ends earlier."""
     outer = _ends.get()

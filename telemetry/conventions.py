@@ -105,8 +105,16 @@ POSTGRESQL: Final = "postgresql"
 REDIS: Final = "redis"
 REDIS_PIPELINE: Final = "PIPELINE"
 GRPC: Final = "grpc"
+PROVIDER_CHARGE_SPAN: Final = "provider.charge"
+PROVIDER_STATUS_SPAN: Final = "provider.status"
+PROVIDER_CANCEL_SPAN: Final = "provider.cancel"
+PAYMENT_SYNC_SPAN: Final = "payment.synchronise"
+SAGA_RESUME_SPAN: Final = "saga.resume"
 DISCONNECTED: Final = "client_disconnected"
 INCOMPLETE: Final = "incomplete_response"
+
+ORDER_ID: Final = "goshop.order.id"
+PAYMENT_ID: Final = "goshop.payment.id"
 
 # --- resource ---------------------------------------------------------------------------------------------------------
 SERVICE_NAME: Final = "service.name"
@@ -119,4 +127,9 @@ NAMESPACE: Final = "goshop"
 # --- span names of our own --------------------------------------------------------------------------------------------
 POOL_WAIT_SPAN: Final = "pool.acquire"
 PASSWORD_SPAN: Final = "password.hash"  # noqa: S105 - a span name
+PROVIDER_CHARGE_SPAN: Final = "provider.charge"
+PROVIDER_STATUS_SPAN: Final = "provider.status"
+PROVIDER_CANCEL_SPAN: Final = "provider.cancel"
+PAYMENT_SYNC_SPAN: Final = "payment.synchronise"
+SAGA_RESUME_SPAN: Final = "saga.resume"
 DISCONNECTED: Final = "client_disconnected"
