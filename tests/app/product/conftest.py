@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from goshop.embedded import PostgresServer, ValkeyServer
 
 from app import identity, rpc_client
 from app.config import Address, Database, Redis, Secret, Settings
@@ -17,6 +16,7 @@ from app.rpc.product.v1.product_pb2 import CreateProductRequest, Product, Reserv
 from app.rpc.product.v1.product_pb2_grpc import ProductServiceStub
 from app.rpc_client import Peers
 from app.service import Resources, running
+from goshop.embedded import PostgresServer, ValkeyServer
 
 ADMIN = identity.Caller("admin", identity.ADMIN)
 CUSTOMER = identity.Caller("alice", identity.CUSTOMER)
@@ -46,7 +46,9 @@ class Shelf:
         return await self.call("CreateProduct", CreateProductRequest(**fields), ADMIN)
 
     async def reserve(self, order_id: str, *items: tuple[str, int]) -> Any:
-        request = ReserveStockRequest(order_id=order_id, items=[ReserveItem(product_id=p, quantity=q) for p, q in items])
+        request = ReserveStockRequest(
+            order_id=order_id, items=[ReserveItem(product_id=p, quantity=q) for p, q in items]
+        )
         return await self.call("ReserveStock", request)
 
     async def rows(self, query: str, *params: object) -> list[dict[str, Any]]:
