@@ -46,7 +46,8 @@ _IS_OF_CATEGORY: Final = "category = %(category)s"
 
 def _search(*conditions: str) -> Statement:
     where = " AND ".join(["deleted_at IS NULL", "id < %(below)s", *conditions])
-    text = f"SELECT {_COLUMNS} FROM products WHERE {where} ORDER BY id DESC LIMIT %(limit)s"
+    # products.id: plain `id` would be the text of the answer's column, which no index sorts.
+    text = f"SELECT {_COLUMNS} FROM products WHERE {where} ORDER BY products.id DESC LIMIT %(limit)s"
     # Planned for its values: a plan for any word walks the whole catalogue to find a rare one.
     return Statement("SELECT products", text, point="product.search", prepare=False)
 
