@@ -1,0 +1,214 @@
+"""Can the load be trusted? Each check looks at what a run left and answers a sentence, or "" when all is well.
+
+k6 exits 0 when every iteration threw, when the disk was full and when nothing was sent, so nothing here rests on one source.
+"""
+
+from bisect import bisect_right
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from loadtests.k6 import K6Exit
+from loadtests.profiles import Arrivals, Profile, Users
+from loadtests.samples import Drop, Sample, SampleReader
+
+# Share of the planned requests that must have been started (shared rule: below, the measurement failed).
+_OFFERED: Final = 0.99
+# Users count as busy when this share of them waited for an answer; the rest is between two requests.
+_BUSY: Final = 0.9
+# Share of users' time that may be neither request nor pause before k6 itself was too slow.
+_LATE: Final = 0.1
+# Seconds by which wall clock and monotonic clock may part in one run.
+CLOCK_JUMP: Final = 0.25
+_QUOTED: Final = 200
+
+
+class K6Log(msgspec.Struct, frozen=True):
+    """What matters of k6's log: messages of exceptions in the script, other errors, and whether writing failed."""
+
+    exceptions: tuple[str, ...] = ()
+    errors: tuple[str, ...] = ()
+
+    @property
+    def write_error(self) -> str:
+        """The first complaint about an output that could not be written."""
+        return next((error for error in self.errors if "rror writing" in error), "")
+
+
+class Evidence(msgspec.Struct, frozen=True):
+    """All that one run left."""
+
+    profile: Profile
+    exit: K6Exit
+    reader: SampleReader
+    # k6's own count of requests.
+    counted: int | None
+    log: K6Log
+    clock_jump: float = 0.0
+
+
+def problems(evidence: Evidence) -> tuple[str, ...]:
+    """Return a sentence for each reason not to trust the measurement.
+
+    How the load was offered is only looked at when k6 ran to its end: after a crash it says nothing new.
+    """
+    found = [said for check in _INTEGRITY if (said := check(evidence))]
+    if not found:
+        found = [said for check in _OFFER if (said := check(evidence))]
+    return tuple(found)
+
+
+def read_log(path: Path) -> K6Log:
+    """Read k6's log; lines that are no JSON (it dies before it logs) count as errors."""
+    exceptions: list[str] = []
+    errors: list[str] = []
+    for line in path.read_bytes().splitlines() if path.exists() else ():
+        level, source, message = _log_line(line)
+        if level == "error":
+            (exceptions if source == "stacktrace" else errors).append(message[:_QUOTED])
+    return K6Log(tuple(exceptions), tuple(errors))
+
+
+def _log_line(line: bytes) -> tuple[str, str, str]:
+    try:
+        entry = msgspec.json.decode(line, type=dict[str, object])
+    except msgspec.DecodeError:
+        return "error", "", line.decode(errors="replace")
+    message = f"{entry.get('msg', '')} {entry.get('error', '')}".strip()
+    return str(entry.get("level", "")), str(entry.get("source", "")), message
+
+
+def read_count(path: Path) -> int | None:
+    """Return the number of requests that k6's summary counted; None without a readable summary."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=_Summary).requests
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+class _Values(msgspec.Struct):
+    count: int = 0
+
+
+class _Metric(msgspec.Struct):
+    values: _Values = msgspec.field(default_factory=_Values)
+
+
+class _Summary(msgspec.Struct):
+    metrics: dict[str, _Metric]
+
+    @property
+    def requests(self) -> int:
+        return self.metrics.get("http_reqs", _Metric()).values.count
+
+
+def _ended_by_itself(evidence: Evidence) -> str:
+    if not (reason := evidence.exit.reason):
+        return ""
+    said = (*evidence.log.errors, *evidence.log.exceptions)
+    return f"k6 did not run to its end: {reason} (exit {evidence.exit.code}{f', {said[-1]!r}' if said else ''})"
+
+
+def _output_written(evidence: Evidence) -> str:
+    error = evidence.log.write_error
+    return f"k6 could not write its samples, is the disk full? {error!r}" if error else ""
+
+
+def _summary_written(evidence: Evidence) -> str:
+    return "k6 left no summary to count its requests by" if evidence.counted is None else ""
+
+
+def _rows_match(evidence: Evidence) -> str:
+    rows, counted = len(evidence.reader.samples), evidence.counted
+    if counted is None or rows == counted:
+        return ""
+    return f"the samples hold {rows} requests, k6 counted {counted}: {abs(counted - rows)} are unaccounted for"
+
+
+def _rows_whole(evidence: Evidence) -> str:
+    reader = evidence.reader
+    if reader.torn:
+        return "the samples end in the middle of a row"
+    return f"{reader.malformed} rows of the samples cannot be read" if reader.malformed else ""
+
+
+def _script_ran(evidence: Evidence) -> str:
+    thrown = evidence.log.exceptions
+    return f"the script threw {len(thrown)} times, first {thrown[0]!r}" if thrown else ""
+
+
+def _something_sent(evidence: Evidence) -> str:
+    return "" if evidence.reader.samples else "no request was sent"
+
+
+def _traced(evidence: Evidence) -> str:
+    untraced = sum(1 for sample in evidence.reader.samples if not sample.trace_id)
+    return f"{untraced} requests carried no trace id" if untraced else ""
+
+
+def _clock_held(evidence: Evidence) -> str:
+    jump = evidence.clock_jump
+    return f"the clock jumped by {jump:+.2f} s during the run" if abs(jump) > CLOCK_JUMP else ""
+
+
+def _offered(evidence: Evidence) -> str:
+    """Open model: planned iterations must have started, or have found every user waiting for the shop."""
+    load = evidence.profile.load
+    if not isinstance(load, Arrivals):
+        return ""
+    planned = round(load.rate * evidence.profile.total_seconds)
+    started = sum(evidence.reader.iterations.values())
+    blamed_on_shop = busy_drops(evidence.reader.samples, evidence.reader.drops, load.users)
+    if started + blamed_on_shop >= _OFFERED * planned:
+        return ""
+    return (
+        f"k6 started only {started} of {planned} planned iterations although users were free "
+        f"({blamed_on_shop} more found all users waiting): this machine is too slow for the load"
+    )
+
+
+def _punctual(evidence: Evidence) -> str:
+    """Closed model: count what is neither a request nor a pause as k6 being late."""
+    load = evidence.profile.load
+    total = evidence.reader.seconds["iteration_duration"]
+    if not isinstance(load, Users) or not total:
+        return ""
+    asking = sum(sample.duration for sample in evidence.reader.samples) + evidence.reader.seconds["http_req_blocked"]
+    late = total - asking - load.pause * sum(evidence.reader.iterations.values())
+    if late <= _LATE * total:
+        return ""
+    return f"users spent {late / total:.0%} of their time neither waiting nor pausing: this machine is too slow for the load"
+
+
+def busy_drops(samples: list[Sample], drops: list[Drop], users: int) -> int:
+    """Count the dropped iterations at whose time the users of that scenario were waiting for answers."""
+    waiting = {drop.scenario: _Waiting(samples, drop.scenario) for drop in drops}
+    return sum(drop.count for drop in drops if waiting[drop.scenario].at(drop.at) >= _BUSY * users)
+
+
+class _Waiting:
+    """How many requests of one scenario were under way at a time."""
+
+    def __init__(self, samples: list[Sample], scenario: str) -> None:
+        mine = [sample for sample in samples if sample.scenario == scenario]
+        self._starts = sorted(sample.start for sample in mine)
+        self._ends = sorted(sample.start + sample.duration for sample in mine)
+
+    def at(self, time: float) -> int:
+        return bisect_right(self._starts, time) - bisect_right(self._ends, time)
+
+
+_INTEGRITY: Final[tuple[Callable[[Evidence], str], ...]] = (
+    _ended_by_itself,
+    _output_written,
+    _summary_written,
+    _rows_match,
+    _rows_whole,
+    _script_ran,
+    _something_sent,
+    _traced,
+    _clock_held,
+)
+_OFFER: Final[tuple[Callable[[Evidence], str], ...]] = (_offered, _punctual)

@@ -1,0 +1,119 @@
+"""One run of load from a profile to a record of every request."""
+
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from loadtests import health, k6
+from loadtests.errors import LoadError
+from loadtests.plan import SCRIPT, make_plan, write_plan
+from loadtests.profiles import Profile
+from loadtests.record import LoadRun, Progress
+from loadtests.samples import SampleReader
+
+# k6 compiles the script and makes its users before the load begins.
+_START_SECONDS: Final = 60.0
+_RATE_SECONDS: Final = 3.0
+
+OnProgress = Callable[[Progress], None]
+
+
+def run(
+    profile: Profile,
+    url: str,
+    data_file: Path,
+    out_folder: Path,
+    *,
+    script: Path | None = None,
+    on_progress: OnProgress | None = None,
+) -> LoadRun:
+    """Load `url` and return every sample. Leaves samples.csv, summary.json and stderr.log in `out_folder`.
+
+    A failed measurement does not raise: it is a run with `problems`. Ctrl-C stops k6 and is raised again. Call this from
+    the main thread, or one that outlives the run: k6 dies with the thread that started it.
+    """
+    files = k6.K6Files(out_folder.resolve())
+    began = time.time()
+    try:
+        binary = k6.find_k6()
+        files.folder.mkdir(parents=True, exist_ok=True)
+        write_plan(make_plan(profile, url, data_file), files.plan)
+        session = _Session(profile, SampleReader(files.samples), on_progress)
+        process = k6.start(binary, (script or SCRIPT).resolve(), files)
+        exit_ = k6.watch(process, _patience(profile), session.tick)
+        session.reader.poll()
+    except (LoadError, OSError) as error:
+        return LoadRun(profile=profile, url=url, started=began, ended=time.time(), problems=(str(error),))
+    return _record(session, url, began, files, exit_)
+
+
+def _patience(profile: Profile) -> float:
+    return _START_SECONDS + profile.total_seconds + profile.load.grace
+
+
+def _record(session: "_Session", url: str, began: float, files: k6.K6Files, exit_: k6.K6Exit) -> LoadRun:
+    reader = session.reader
+    evidence = health.Evidence(
+        profile=session.profile,
+        exit=exit_,
+        reader=reader,
+        counted=health.read_count(files.summary),
+        log=health.read_log(files.stderr),
+        clock_jump=session.clock_jump,
+    )
+    return LoadRun(
+        profile=session.profile,
+        url=url,
+        samples=tuple(reader.samples),
+        started=began,
+        ended=time.time(),
+        exit_code=exit_.code,
+        iterations=sum(reader.iterations.values()),
+        drops=tuple(reader.drops),
+        users=tuple(reader.users),
+        counted=evidence.counted,
+        cpu_seconds=exit_.cpu_seconds,
+        problems=health.problems(evidence),
+    )
+
+
+class _Session:
+    """Reads along while k6 runs, tells the progress, and keeps an eye on the clock."""
+
+    def __init__(self, profile: Profile, reader: SampleReader, on_progress: OnProgress | None) -> None:
+        self.profile = profile
+        self.reader = reader
+        self.clock_jump = 0.0
+        self._on_progress = on_progress
+        self._began = time.monotonic()
+        self._epoch = time.time() - time.monotonic()
+        self._seen = 0
+        self._failures = 0
+        self._counts: deque[tuple[float, int]] = deque([(self._began, 0)])
+
+    def tick(self) -> None:
+        """Take in the new rows and report."""
+        jump = time.time() - time.monotonic() - self._epoch
+        self.clock_jump = max(self.clock_jump, jump, key=abs)
+        self.reader.poll()
+        if self._on_progress:
+            self._on_progress(self._progress(time.monotonic()))
+
+    def _progress(self, now: float) -> Progress:
+        samples = self.reader.samples
+        self._failures += sum(1 for sample in samples[self._seen :] if not sample.expected)
+        self._seen = len(samples)
+        while len(self._counts) > 1 and self._counts[1][0] <= now - _RATE_SECONDS:
+            self._counts.popleft()
+        self._counts.append((now, len(samples)))
+        since, before = self._counts[0]
+        return Progress(
+            elapsed=now - self._began,
+            planned=self.profile.total_seconds,
+            requests=len(samples),
+            rate=(len(samples) - before) / (now - since) if now > since else 0.0,
+            failures=self._failures,
+            users=self.reader.users[-1][1] if self.reader.users else 0,
+        )
