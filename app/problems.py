@@ -33,7 +33,8 @@ def on_shop_error(_request: Request[Any, Any, Any], error: ShopError) -> Respons
     headers = {"retry-after": str(max(1, round(error.retry_after)))} if error.retry_after else {}
     if error.http_status == 401:  # noqa: PLR2004 - RFC 9110, section 15.5.2
         headers["www-authenticate"] = "Bearer"
-    return _answer(error.http_status, error.code, str(error), headers=headers)
+    errors = [{"key": error.field, "message": str(error)}] if error.field else []
+    return _answer(error.http_status, error.code, str(error), headers=headers, errors=errors)
 
 
 def on_http_error(_request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:

@@ -38,9 +38,9 @@ class ShopInterceptor(grpc.aio.ServerInterceptor):
 
     async def intercept_service(
         self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any]]],
+        continuation: "Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any]]]",
         handler_call_details: grpc.HandlerCallDetails,
-    ) -> grpc.RpcMethodHandler[Any, Any]:
+    ) -> "grpc.RpcMethodHandler[Any, Any]":
         """Wrap unary handlers; others (health watching) pass through."""
         handler = await continuation(handler_call_details)
         if handler is None or handler.unary_unary is None:
@@ -51,7 +51,7 @@ class ShopInterceptor(grpc.aio.ServerInterceptor):
 
 
 def _guarded(behaviour: Handler) -> Handler:
-    async def run(request: object, context: grpc.aio.ServicerContext[Any, Any]) -> object:
+    async def run(request: object, context: "grpc.aio.ServicerContext[Any, Any]") -> object:
         metadata = dict(context.invocation_metadata() or ())
         token = identity.enter(Caller(_text(metadata.get(SUBJECT_KEY)), _text(metadata.get(ROLE_KEY))))
         left = context.time_remaining()

@@ -22,9 +22,10 @@ from app.rpc.user.v1.user_pb2 import (
 from app.rpc.user.v1.user_pb2_grpc import UserServiceServicer, add_UserServiceServicer_to_server
 from app.rpc_server import Registration
 from app.service import Resources, create_service
+from app.timestamps import rfc3339
 from app.user.keys import KeyRing
 from app.user.passwords import Passwords
-from app.user.store import Account, Accounts, rfc3339
+from app.user.store import Account, Accounts
 from app.user.tokens import Tokens
 
 # What browsers accept (https://html.spec.whatwg.org/#valid-e-mail-address), and at least one dot in the domain.

@@ -9,7 +9,7 @@ from asyncio import wrap_future
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from typing import Final, TypeVar
+from typing import TypeVar
 
 import argon2
 from argon2.exceptions import InvalidHashError, VerificationError
@@ -20,9 +20,6 @@ from telemetry.conventions import PASSWORD_SPAN
 
 T = TypeVar("T")
 
-# OWASP Password Storage Cheat Sheet, argon2id: 19 MiB, 2 passes, 1 lane.
-_ARGON2: Final = {"memory_cost": 19_456, "time_cost": 2, "parallelism": 1}
-
 
 class Passwords:
     """Hashes and verifies, `threads` at once, with at most `queue` callers waiting."""
@@ -30,7 +27,7 @@ class Passwords:
     __slots__ = ("_free", "_hasher", "_threads", "_tracer")
 
     def __init__(self, threads: int, queue: int, tracer: Tracer) -> None:
-        self._hasher = argon2.PasswordHasher(**_ARGON2)
+        self._hasher = _argon2id()
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="argon2")
         self._free = threading.BoundedSemaphore(threads + queue)
         self._tracer = tracer
@@ -66,6 +63,11 @@ def _normal(password: str) -> str:
     return unicodedata.normalize("NFKC", password)
 
 
+def _argon2id() -> argon2.PasswordHasher:
+    # OWASP Password Storage Cheat Sheet: 19 MiB, 2 passes, 1 lane.
+    return argon2.PasswordHasher(memory_cost=19_456, time_cost=2, parallelism=1)
+
+
 @cache
 def _nobodys() -> str:
-    return argon2.PasswordHasher(**_ARGON2).hash("nobody's password")
+    return _argon2id().hash("nobody's password")

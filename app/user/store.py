@@ -1,6 +1,6 @@
 """The accounts in PostgreSQL."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
 import msgspec
@@ -71,8 +71,3 @@ class Accounts:
 
 def _account(row: DictRow | None) -> Account | None:
     return None if row is None else Account(**row)
-
-
-def rfc3339(moment: datetime) -> str:
-    """Spell a moment in UTC with microseconds (RFC 3339)."""
-    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
