@@ -1,0 +1,217 @@
+"""Judges the objectives of a gate over every sample of a run: counts and their interval, never a summary of summaries.
+
+*Bad for availability*: no answer, status >= 500, 429, or a status that the journey did not declare. *Bad for latency*:
+slower than the limit, or no answer. Warm-up and set-up are not judged. What was not measured is never a pass.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Final
+
+from slo.gates import Objective
+from slo.load import LoadFacts, user_seconds
+from slo.sample import Sample, endpoint_of, is_judged, is_slow, is_unanswered, is_unavailable
+from slo.statistics import (
+    SHORTEST_SECONDS,
+    Block,
+    Outcome,
+    RateInterval,
+    ShareInterval,
+    block_count,
+    closed_rate,
+    cut_blocks,
+    decide_rate,
+    decide_share,
+    fewest_samples,
+    share_interval,
+)
+from slo.verdict import ObjectiveResult
+
+# The judged time of a run is planned, so a little less than the shortest is rounding, not a short run.
+_ROUNDING: Final = 1e-6
+
+
+def judge(objective: Objective, samples: Sequence[Sample], load: LoadFacts) -> ObjectiveResult:
+    """Judge one objective over the samples that count towards it."""
+    chosen = [sample for sample in samples if is_judged(sample) and _concerns(objective, sample)]
+    if not chosen and not load.dropped:
+        return _unmeasured(objective, "nothing was measured")
+    if objective.indicator == "latency":
+        return _judge_latency(objective, chosen, load)
+    if objective.indicator == "errors":
+        return _judge_errors(objective, chosen, load)
+    return _judge_open(objective, chosen, load) if load.model == "open" else _judge_closed(objective, chosen, load)
+
+
+def is_bad(objective: Objective, sample: Sample) -> bool:
+    """Tell whether a sample is bad for an objective; for a throughput, whether it was not completed."""
+    if objective.indicator == "latency":
+        return is_slow(sample, objective.target)
+    return is_unavailable(sample) if objective.indicator == "errors" else is_unanswered(sample)
+
+
+def quantile(samples: Sequence[Sample], percentile: float) -> float | None:
+    """Return the nearest-rank percentile of the durations in s; None when it falls on a request without an answer.
+
+    The smallest duration that at least `percentile` per cent of requests do not exceed, requests without an answer
+    ranking last: exactly then is it within a limit when the share above the limit is within 1 - percentile / 100.
+    """
+    ranked = sorted(math.inf if is_unanswered(sample) else sample.duration for sample in samples)
+    # In integers of 1e-6 per cent: 99 / 100 * 4500 in binary is 4455.000000000001, whose ceiling is one too many.
+    rank = -(-round(percentile * 1_000_000) * len(ranked) // 100_000_000)
+    value = ranked[max(rank, 1) - 1]
+    return None if math.isinf(value) else value
+
+
+def _concerns(objective: Objective, sample: Sample) -> bool:
+    return not objective.endpoint or objective.endpoint == endpoint_of(sample)
+
+
+def _judge_latency(objective: Objective, samples: Sequence[Sample], load: LoadFacts) -> ObjectiveResult:
+    if not samples:
+        return _unmeasured(objective, "no request was sent")
+    return _judge_share(objective, samples, load, quantile(samples, objective.percentile or 0))
+
+
+def _judge_errors(objective: Objective, samples: Sequence[Sample], load: LoadFacts) -> ObjectiveResult:
+    if not samples:
+        return _unmeasured(objective, "no request was sent")
+    return _judge_share(objective, samples, load, sum(map(is_unavailable, samples)) / len(samples))
+
+
+def _judge_share(
+    objective: Objective, samples: Sequence[Sample], load: LoadFacts, actual: float | None
+) -> ObjectiveResult:
+    blocks = _blocks(samples, lambda sample: is_bad(objective, sample), load)
+    return _share_result(objective, share_interval(blocks), objective.budget or 0.0, actual, load)
+
+
+def _blocks(samples: Sequence[Sample], bad: Callable[[Sample], bool], load: LoadFacts) -> tuple[Block, ...]:
+    return cut_blocks(((sample.start, bad(sample)) for sample in samples), load.begin, load.seconds)
+
+
+def _share_result(
+    objective: Objective, interval: ShareInterval, budget: float, actual: float | None, load: LoadFacts
+) -> ObjectiveResult:
+    outcome = _long_enough(decide_share(interval, budget), load)
+    return _result(
+        objective,
+        outcome,
+        actual,
+        _share_reason(outcome, interval, budget, load),
+        total=interval.total,
+        bad=interval.bad,
+        budget=budget,
+        bad_share_interval=(interval.low, interval.high),
+    )
+
+
+def _judge_open(objective: Objective, samples: Sequence[Sample], load: LoadFacts) -> ObjectiveResult:
+    """Judge the share of offered requests that were not completed; the budget is 1 - target / offered.
+
+    Requests that were not sent because every virtual user was waiting for an answer were offered and not completed.
+    They have no start time, so that they are spread evenly over the blocks: the interval rests on the others.
+    """
+    offered = (len(samples) + load.dropped) / load.seconds
+    completed = sum(not is_unanswered(sample) for sample in samples) / load.seconds
+    # Whoever offers no more than the target has no budget: nothing then can pass.
+    budget = max(0.0, 1 - objective.target / offered)
+    blocks = _with_dropped(_blocks(samples, is_unanswered, load), load.dropped)
+    return _share_result(objective, share_interval(blocks), budget, completed, load)
+
+
+def _with_dropped(blocks: tuple[Block, ...], dropped: int) -> tuple[Block, ...]:
+    each, rest = divmod(dropped, len(blocks))
+    extra = [each + (index < rest) for index in range(len(blocks))]
+    return tuple(Block(block.total + more, block.bad + more) for block, more in zip(blocks, extra, strict=True))
+
+
+def _judge_closed(objective: Objective, samples: Sequence[Sample], load: LoadFacts) -> ObjectiveResult:
+    """Judge completions per user-second, times the mean number of users."""
+    interval = _closed_interval(samples, load)
+    if interval is None:
+        return _unmeasured(objective, "the number of active virtual users is not known")
+    outcome = _long_enough(decide_rate(interval, objective.target), load)
+    return _result(
+        objective,
+        outcome,
+        interval.rate,
+        _rate_reason(outcome, load),
+        total=len(samples),
+        bad=sum(map(is_unanswered, samples)),
+        interval=(interval.low, interval.high),
+    )
+
+
+def _closed_interval(samples: Sequence[Sample], load: LoadFacts) -> RateInterval | None:
+    count = block_count(load.seconds)
+    edges = [load.begin + load.seconds * index / count for index in range(count + 1)]
+    seconds = [user_seconds(load.users, low, high) for low, high in pairwise(edges)]
+    if sum(seconds) <= 0:
+        return None
+    ends = ((sample.start + sample.duration, is_unanswered(sample)) for sample in samples)
+    inside = [(end, bad) for end, bad in ends if edges[0] <= end < edges[-1]]
+    blocks = cut_blocks(inside, load.begin, load.seconds)
+    return closed_rate([block.total - block.bad for block in blocks], seconds, load.seconds)
+
+
+def _long_enough(outcome: Outcome, load: LoadFacts) -> Outcome:
+    """Never pass on a run whose blocks are shorter than those that the rule was checked with."""
+    short = load.seconds < SHORTEST_SECONDS - _ROUNDING
+    return "inconclusive" if short and outcome == "met" else outcome
+
+
+def _share_reason(outcome: Outcome, interval: ShareInterval, budget: float, load: LoadFacts) -> str:
+    if outcome == "missed":
+        return "the whole interval lies above the budget"
+    if outcome == "met":
+        return "the whole interval lies within the budget"
+    if load.seconds < SHORTEST_SECONDS - _ROUNDING:
+        return f"{load.seconds:.0f} s are too short to pass: {SHORTEST_SECONDS:.0f} s are needed"
+    if not budget:
+        return "no more than the target was offered"
+    fewest = fewest_samples(budget, block_count(load.seconds))
+    if interval.total < fewest:
+        return f"{interval.total} samples are too few: this budget needs at least {fewest}"
+    return "the interval spans the budget: a longer run decides"
+
+
+def _rate_reason(outcome: Outcome, load: LoadFacts) -> str:
+    if outcome == "inconclusive" and load.seconds < SHORTEST_SECONDS - _ROUNDING:
+        return f"{load.seconds:.0f} s are too short to pass: {SHORTEST_SECONDS:.0f} s are needed"
+    words = {"met": "lies above", "missed": "lies below", "inconclusive": "spans"}
+    return f"the interval {words[outcome]} the target"
+
+
+def _unmeasured(objective: Objective, reason: str) -> ObjectiveResult:
+    return _result(objective, "inconclusive", None, reason, budget=objective.budget)
+
+
+def _result(
+    objective: Objective,
+    outcome: Outcome,
+    actual: float | None,
+    reason: str,
+    *,
+    total: int = 0,
+    bad: int = 0,
+    budget: float | None = None,
+    bad_share_interval: tuple[float, float] | None = None,
+    interval: tuple[float, float] | None = None,
+) -> ObjectiveResult:
+    return ObjectiveResult(
+        name=objective.name,
+        outcome=outcome,
+        actual=actual,
+        unit=objective.unit,
+        op=objective.op,
+        target=objective.target,
+        total=total,
+        bad=bad,
+        budget=budget,
+        bad_share_interval=bad_share_interval,
+        interval=interval,
+        endpoint=objective.endpoint,
+        reason=reason,
+    )

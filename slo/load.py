@@ -1,0 +1,90 @@
+"""How the load itself went: whether what was planned was offered, and whether the client's clock can be trusted.
+
+A measurement that failed is exit 5, never a verdict on the shop. Fewer requests than planned are the *shop's* doing
+when the virtual users were all waiting for its answers (k6 then drops iterations): they count as not completed. They
+are the *load generator's* when iterations came late while users were free.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final, Literal
+
+from slo.sample import Sample, is_judged
+from slo.statistics import OFFERED_SHARE
+from slo.verdict import Load
+
+# A starved load generator is wrong in the tail before the median: beyond this share of the latency target its own
+# waiting is too large a part of what is judged.
+CLIENT_SHARE: Final = 0.25
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadFacts:
+    """What the load generator did; times in unix s, all figures of the judged time only.
+
+    `begin` and `seconds` are the judged time *as planned*: after the warm-up, without the graceful tail.
+    Open model: `planned` is how many requests the plan holds for that time, `dropped` how many requests were not sent
+    because every virtual user was waiting for an answer (dropped iterations, times requests per iteration).
+    Closed model: `users` are (time, active users) points, straight lines between them; `planned` is None.
+    `interrupted` is the number of iterations that were cut short. `problems` are failures that the wrapper of the load
+    generator found, a sentence each (crash, lost samples, full disk).
+    """
+
+    model: Literal["open", "closed"]
+    begin: float
+    seconds: float
+    planned: float | None = None
+    dropped: int = 0
+    users: tuple[tuple[float, float], ...] = ()
+    interrupted: int = 0
+    problems: tuple[str, ...] = ()
+
+
+def user_seconds(users: Sequence[tuple[float, float]], begin: float, end: float) -> float:
+    """Return the integral of active users over [begin, end]; before and after the points nobody is active."""
+    return sum(_trapezium(left, right, begin, end) for left, right in pairwise(users))
+
+
+def _trapezium(left: tuple[float, float], right: tuple[float, float], begin: float, end: float) -> float:
+    (start, before), (stop, after) = left, right
+    low, high = max(start, begin), min(stop, end)
+    if high <= low:
+        return 0.0
+    slope = (after - before) / (stop - start)
+    middle = before + slope * ((low + high) / 2 - start)
+    return middle * (high - low)
+
+
+def assess_load(
+    facts: LoadFacts, samples: Sequence[Sample], difference: float | None, latency_target: float | None
+) -> Load:
+    """Return how the load went. `difference` is the client's P99 minus the server's, both in s, if known."""
+    judged = sum(map(is_judged, samples))
+    problems = tuple(_problems(facts, judged, difference, latency_target))
+    return Load(
+        requests=judged,
+        rate=judged / facts.seconds,
+        dropped_iterations=facts.dropped,
+        client_minus_server_p99=difference,
+        healthy=not problems,
+        warmup_requests=sum(sample.warmup for sample in samples),
+        problems=problems,
+    )
+
+
+def _problems(facts: LoadFacts, judged: int, difference: float | None, latency_target: float | None) -> Iterator[str]:
+    yield from facts.problems
+    if not judged:
+        yield "the load left no sample to judge"
+    offered = judged + facts.dropped
+    if facts.planned is not None and offered < OFFERED_SHARE * facts.planned:
+        yield (
+            f"the load generator offered {offered} of {facts.planned:.0f} planned requests while virtual users were free: "
+            "this machine is too busy for the profile"
+        )
+    if difference is not None and latency_target is not None and difference > CLIENT_SHARE * latency_target:
+        yield (
+            f"the client's P99 is {difference * 1000:.0f} ms above the server's, more than {CLIENT_SHARE:.0%} of the "
+            f"target of {latency_target * 1000:.0f} ms: requests waited in the load generator or before the gateway"
+        )

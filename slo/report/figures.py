@@ -1,0 +1,90 @@
+"""How figures are spelled, the same in every rendering."""
+
+from typing import Final
+
+from slo.gates import RATIO, SECONDS
+from slo.statistics import Outcome
+from slo.verdict import NOT_A_RELEASE, Cause, ObjectiveResult, Verdict, Word
+
+NOTHING: Final = "-"
+_PERCENT_DIGITS: Final = 3
+
+MET: Final[dict[Outcome, str]] = {"met": "yes", "missed": "NO", "inconclusive": "undecided"}
+SENTENCES: Final[dict[Word, str]] = {
+    "pass": "Every objective is met.",
+    "fail": "An objective is missed.",
+    "inconclusive": "The run can't decide: an interval spans its target.",
+    "regression": "Worse than the baseline.",
+    "error": "The measurement failed: this says nothing about the release.",
+    "frozen": "The error budget is spent: releases are frozen.",
+}
+
+
+def seconds(value: float | None) -> str:
+    """Return a time as milliseconds below a second, as seconds from there on."""
+    if value is None:
+        return NOTHING
+    milliseconds = value * 1000
+    if milliseconds < 10:  # noqa: PLR2004 - three digits are enough
+        return f"{milliseconds:.2f} ms"
+    return f"{milliseconds:.0f} ms" if value < 1 else f"{value:.2f} s"
+
+
+def percent(value: float | None) -> str:
+    """Return a share in per cent with three digits at most."""
+    if value is None:
+        return NOTHING
+    return f"{value * 100:.{_PERCENT_DIGITS}f}".rstrip("0").rstrip(".") + " %"
+
+
+def amount(value: float | None, unit: str) -> str:
+    """Return a figure with its unit."""
+    if value is None:
+        return NOTHING
+    if unit == SECONDS:
+        return seconds(value)
+    return percent(value) if unit == RATIO else f"{value:.1f} {unit}"
+
+
+def actual(result: ObjectiveResult) -> str:
+    """Return what was measured; a percentile that falls on a request without an answer has no figure."""
+    unanswered = result.actual is None and result.total > 0
+    return "no answer" if unanswered else amount(result.actual, result.unit)
+
+
+def target(result: ObjectiveResult) -> str:
+    """Return the target as the gate file spells it."""
+    unit = f" {result.unit}" if result.unit not in {SECONDS, RATIO} else ""
+    if result.unit == SECONDS:
+        return f"{result.op} {round(result.target * 1000, 3):g} ms"
+    if result.unit == RATIO:
+        return f"{result.op} {result.target * 100:g} %"
+    return f"{result.op} {result.target:g}{unit}"
+
+
+def interval(result: ObjectiveResult) -> str:
+    """Return what was judged: the interval of the bad share against its budget, or of the rate."""
+    if result.bad_share_interval is not None:
+        low, high = result.bad_share_interval
+        return f"bad {percent(low)} to {percent(high)}, budget {percent(result.budget)}"
+    if result.interval is not None:
+        low, high = result.interval
+        return f"{low:.1f} to {high:.1f} {result.unit}"
+    return NOTHING
+
+
+def title(result: ObjectiveResult) -> str:
+    """Return the objective's name, with its endpoint where it has one."""
+    return f"{result.name} {result.endpoint}".rstrip()
+
+
+def place(cause: Cause) -> str:
+    """Return where a cause is, as one phrase."""
+    table = f" on {cause.table}" if cause.table else ""
+    return f"{cause.service}: {cause.span}{table}"
+
+
+def warnings(verdict: Verdict) -> tuple[str, ...]:
+    """Return what must be said with every rendering: injected faults, and why a measurement failed."""
+    injected = (f"{NOT_A_RELEASE} ({', '.join(verdict.faults)})",) if verdict.faults else ()
+    return (*injected, *verdict.load.problems)

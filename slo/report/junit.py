@@ -1,0 +1,63 @@
+"""The verdict as JUnit XML: one test case for each objective, and one each for the load and the reconciliation.
+
+Form: https://github.com/testmoapp/junitxml. A missed objective is a failure; what could not be measured is an error.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from slo.report import figures
+from slo.report.foreign import attribute
+from slo.report.table import reconciliation_line
+from slo.verdict import NOT_A_RELEASE, ObjectiveResult, Verdict
+
+
+def render_junit(verdict: Verdict) -> str:
+    """Return the JUnit XML document."""
+    cases = [*_objectives(verdict), _load(verdict), _reconciliation(verdict)]
+    failures, errors = (sum(f"<{kind} " in case for case in cases) for kind in ("failure", "error"))
+    seconds = (datetime.fromisoformat(verdict.ended) - datetime.fromisoformat(verdict.started)).total_seconds()
+    suite = (
+        f'<testsuite name={attribute(f"goshop gate {verdict.gate}")} tests="{len(cases)}" '
+        f'failures="{failures}" errors="{errors}" skipped="0" '
+        f'timestamp={attribute(verdict.started)} time="{seconds:.3f}">'
+    )
+    head = ('<?xml version="1.0" encoding="UTF-8"?>', "<testsuites>", suite, *_properties(verdict))
+    return "\n".join((*head, *cases, "</testsuite>", "</testsuites>")) + "\n"
+
+
+def _properties(verdict: Verdict) -> Iterator[str]:
+    found = {"url": verdict.url, "profile": verdict.profile, "verdict": verdict.verdict}
+    if verdict.faults:
+        found |= {"faults": ", ".join(verdict.faults), "note": NOT_A_RELEASE}
+    yield "<properties>"
+    for name, value in found.items():
+        yield f"<property name={attribute(name)} value={attribute(value)}/>"
+    yield "</properties>"
+
+
+def _objectives(verdict: Verdict) -> Iterator[str]:
+    for result in verdict.objectives:
+        yield _case(verdict, figures.title(result), _kind(result), _sentence(result))
+
+
+def _kind(result: ObjectiveResult) -> str:
+    return {"met": "", "missed": "failure", "inconclusive": "error"}[result.outcome]
+
+
+def _sentence(result: ObjectiveResult) -> str:
+    return f"{figures.actual(result)}, wanted {figures.target(result)}: {figures.interval(result)}; {result.reason}"
+
+
+def _load(verdict: Verdict) -> str:
+    return _case(verdict, "load", "" if verdict.load.healthy else "error", "; ".join(verdict.load.problems))
+
+
+def _reconciliation(verdict: Verdict) -> str:
+    disagree = verdict.reconciliation.agree is False
+    return _case(verdict, "reconciliation", "error" if disagree else "", reconciliation_line(verdict.reconciliation))
+
+
+def _case(verdict: Verdict, name: str, kind: str, message: str) -> str:
+    opening = f"<testcase classname={attribute(f'gate.{verdict.gate}')} name={attribute(name)}"
+    return f"{opening}><{kind} message={attribute(message)}/></testcase>" if kind else f"{opening}/>"

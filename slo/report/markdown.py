@@ -1,0 +1,102 @@
+"""The verdict as Markdown: short enough for a CI job's summary, readable in a terminal as it is."""
+
+from collections.abc import Iterator, Sequence
+
+from slo.evidence import Evidence
+from slo.report import figures
+from slo.report.foreign import code, markdown
+from slo.report.table import reconciliation_line
+from slo.verdict import Verdict
+
+
+def render_markdown(verdict: Verdict, evidence: Evidence) -> str:
+    """Return the report as GitHub-flavoured Markdown."""
+    return "\n".join([*_head(verdict), *_objectives(verdict), *_causes(verdict), *_load(verdict, evidence)]) + "\n"
+
+
+def _head(verdict: Verdict) -> Iterator[str]:
+    yield f"# {markdown(verdict.gate)}: {verdict.verdict}"
+    yield ""
+    yield figures.SENTENCES[verdict.verdict]
+    yield ""
+    for warning in figures.warnings(verdict):
+        yield f"> **{markdown(warning)}**"
+        yield ""
+    release = " ".join(filter(None, (verdict.release.version, verdict.release.commit)))
+    yield f"Profile {code(verdict.profile)} against {code(verdict.url)}, {markdown(verdict.started)}" + (
+        f", release {code(release)}." if release else "."
+    )
+    yield ""
+
+
+def _objectives(verdict: Verdict) -> Iterator[str]:
+    rows = [
+        (
+            markdown(figures.title(result)),
+            figures.actual(result),
+            markdown(figures.target(result)),
+            figures.MET[result.outcome],
+            f"{result.bad} of {result.total}",
+            figures.interval(result),
+        )
+        for result in verdict.objectives
+    ]
+    yield from table(("metric", "actual", "target", "met", "bad", "judged by (95 %)"), rows)
+    for result in verdict.objectives:
+        if result.outcome != "met":
+            yield f"- {markdown(figures.title(result))}: {markdown(result.reason)}"
+    yield ""
+
+
+def _causes(verdict: Verdict) -> Iterator[str]:
+    if not verdict.causes:
+        return
+    yield "## Where it comes from"
+    yield ""
+    rows = [
+        (
+            markdown(cause.objective),
+            f"{cause.share:.0%}",
+            code(cause.service),
+            code(cause.span),
+            code(cause.table) if cause.table else figures.NOTHING,
+            code(cause.endpoint),
+            code(cause.trace_ids[0]) if cause.trace_ids else figures.NOTHING,
+        )
+        for cause in verdict.causes
+    ]
+    yield from table(("objective", "share", "service", "span", "table", "endpoint", "a trace"), rows)
+
+
+def _load(verdict: Verdict, evidence: Evidence) -> Iterator[str]:
+    load = verdict.load
+    yield "## Load"
+    yield ""
+    yield (
+        f"{load.requests} judged requests at {load.rate:.1f}/s after {load.warmup_requests} of warm-up, "
+        f"{load.dropped_iterations} not sent because every user waited; "
+        f"client minus server P99 {figures.seconds(load.client_minus_server_p99)}."
+    )
+    yield ""
+    rows = [
+        (
+            code(row.endpoint),
+            str(row.requests),
+            figures.seconds(row.median),
+            figures.seconds(row.p99),
+            str(row.slow),
+            str(row.unavailable),
+        )
+        for row in evidence.endpoints
+    ]
+    yield from table(("endpoint", "requests", "P50", "P99", "slow", "failed"), rows)
+    yield markdown(reconciliation_line(verdict.reconciliation))
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Yield the lines of a Markdown table; the cells are Markdown already."""
+    yield "| " + " | ".join(header) + " |"
+    yield "|" + " --- |" * len(header)
+    for row in rows:
+        yield "| " + " | ".join(row) + " |"
+    yield ""

@@ -1,0 +1,161 @@
+"""The verdict of a gate run: `verdict.json` (contract, `schema` counts up on change) and the exit status that says it."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final, Literal
+
+import msgspec
+
+from slo.statistics import Outcome
+
+SCHEMA: Final = 1
+
+Word = Literal["pass", "fail", "inconclusive", "regression", "error", "frozen"]
+
+# Contract. 2 is a usage or specification error: there is no verdict then. Ctrl-C is 130.
+EXITS: Final[dict[Word, int]] = {"pass": 0, "fail": 1, "inconclusive": 3, "regression": 4, "error": 5, "frozen": 6}
+# What is said when several hold: a measurement that failed says nothing about objectives.
+PRECEDENCE: Final[tuple[Word, ...]] = ("error", "frozen", "fail", "regression", "inconclusive", "pass")
+
+NOT_A_RELEASE: Final = "This run had faults injected: it is not a release verdict."
+
+
+class Release(msgspec.Struct, frozen=True):
+    """What was judged."""
+
+    version: str = ""
+    commit: str = ""
+
+
+class ObjectiveResult(msgspec.Struct, frozen=True):
+    """One objective's outcome.
+
+    `actual` is null when nothing was measured, or when the quantile falls on a request without an answer. A judged
+    share has `total`, `bad`, `budget` and its 95 % `bad_share_interval`; the throughput of a closed model has its 95 %
+    `interval` in `unit` instead. `reason` says in a sentence why the outcome is what it is.
+    """
+
+    name: str
+    outcome: Outcome
+    actual: float | None
+    unit: str
+    op: str
+    target: float
+    total: int
+    bad: int
+    budget: float | None
+    bad_share_interval: tuple[float, float] | None
+    interval: tuple[float, float] | None = None
+    endpoint: str = ""
+    reason: str = ""
+
+
+class Load(msgspec.Struct, frozen=True):
+    """How the load went. `requests` and `rate` (1/s) are of the judged time, `warmup_requests` came before it.
+
+    `client_minus_server_p99` (s) is null where the server's spans are not ours to read. `problems` has one sentence for
+    each reason why the measurement failed; `healthy` means there is none.
+    """
+
+    requests: int
+    rate: float
+    dropped_iterations: int
+    client_minus_server_p99: float | None
+    healthy: bool
+    warmup_requests: int = 0
+    problems: tuple[str, ...] = ()
+
+
+class Reconciliation(msgspec.Struct, frozen=True):
+    """How often each side counted the requests, and why the counts differ; null where the server is not ours."""
+
+    k6: int
+    server_metrics: int | None = None
+    server_spans: int | None = None
+    access_lines: int | None = None
+    never_reached: int | None = None
+    interrupted: int | None = None
+    retried: int | None = None
+    dropped: int | None = None
+    lost_with_process: int | None = None
+    unexplained: int | None = None
+    agree: bool | None = None
+
+
+class Cause(msgspec.Struct, frozen=True):
+    """A place where the excess time or the errors of an objective arise; `share` is of all of that objective."""
+
+    objective: str
+    endpoint: str
+    service: str
+    span: str
+    table: str
+    share: float
+    trace_ids: tuple[str, ...]
+
+
+class Traces(msgspec.Struct, frozen=True):
+    """Trace ids worth opening."""
+
+    slowest: tuple[str, ...] = ()
+    failed: tuple[str, ...] = ()
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """Everything a run concluded; times are RFC 3339 in UTC."""
+
+    schema: int
+    verdict: Word
+    gate: str
+    release: Release
+    url: str
+    profile: str
+    faults: tuple[str, ...]
+    started: str
+    ended: str
+    objectives: tuple[ObjectiveResult, ...]
+    load: Load
+    reconciliation: Reconciliation
+    causes: tuple[Cause, ...]
+    traces: Traces
+
+    @property
+    def exit_code(self) -> int:
+        """The exit status of the command."""
+        return EXITS[self.verdict]
+
+    @property
+    def releases(self) -> bool:
+        """Whether this lets a release through: passed, and nothing was injected."""
+        return self.verdict == "pass" and not self.faults
+
+
+def conclude(objectives: Iterable[ObjectiveResult], *, measured: bool, regressed: bool = False) -> Word:
+    """Return the verdict: what comes first in the precedence. Without any objective there is nothing to pass."""
+    outcomes = {objective.outcome for objective in objectives}
+    holds: dict[Word, bool] = {
+        "error": not measured or not outcomes,
+        "fail": "missed" in outcomes,
+        "regression": regressed,
+        "inconclusive": "inconclusive" in outcomes,
+        "pass": True,
+    }
+    return next(word for word in PRECEDENCE if holds.get(word))
+
+
+def encode_verdict(verdict: Verdict) -> bytes:
+    """Return `verdict.json`, indented, with a final newline."""
+    return msgspec.json.format(msgspec.json.encode(verdict), indent=2) + b"\n"
+
+
+def write_verdict(verdict: Verdict, path: Path) -> None:
+    """Write `verdict.json`; raises `OSError`."""
+    path.write_bytes(encode_verdict(verdict))
+
+
+def read_verdict(path: Path) -> Verdict:
+    """Read `verdict.json`; raises `OSError`, or `ValueError` when it is not one or of another schema."""
+    found = msgspec.json.decode(path.read_bytes(), type=dict)
+    if found.get("schema") != SCHEMA:
+        raise ValueError(f"{path}: schema {found.get('schema')!r}, this version reads {SCHEMA}")
+    return msgspec.convert(found, Verdict)
