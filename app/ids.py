@@ -20,4 +20,4 @@ def parse_id(text: str, name: str = "id") -> str:
     try:
         return str(uuid.UUID(text))
     except ValueError:
-        raise InvalidRequest(f"{name} is not a UUID") from None
+        raise InvalidRequest(f"{name}: not a UUID", field=name) from None

@@ -252,6 +252,8 @@ async def _listen(stack: AsyncExitStack, app: Any, address: str) -> None:
         access_log=False,
         lifespan="on",
         server_header=False,
+        # Who connects is who is limited: uvicorn would believe an X-Forwarded-For that comes over loopback.
+        proxy_headers=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=round(GRACE_SECONDS),
     )

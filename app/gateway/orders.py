@@ -9,11 +9,12 @@ from litestar import Request, get, post
 from litestar.params import JSONBody
 
 from app.errors import NotFound, ShopError
+from app.gateway.access import LOGGED_IN
 from app.gateway.backends import Backends, backends
 from app.gateway.bodies import Body, Id, IdempotencyKey, PathId
 from app.gateway.documentation import problems
 from app.gateway.payments import Payment, payment
-from app.identity import require_login
+from app.identity import current
 from app.ids import parse_id
 from app.rpc.order.v1 import order_pb2
 from app.rpc.payment.v1 import payment_pb2
@@ -82,32 +83,37 @@ class WholeOrder(Order, frozen=True, kw_only=True):
     unavailable: list[str]
 
 
-@post("/api/orders", status_code=200, tags=["orders"], responses=problems(400, 401, 402, 404, 409, 422, body=True))
+@post(
+    "/api/orders",
+    status_code=200,
+    tags=["orders"],
+    responses=problems(400, 401, 402, 404, 409, 422, body=True),
+    **LOGGED_IN,
+)
 async def place_order(
     request: Request[Any, Any, Any], data: JSONBody[NewOrder], idempotency_key: IdempotencyKey = None
 ) -> Order:
     """Buy; answers when stock and money are settled, one way or the other."""
-    caller = require_login()
     services = backends(request)
     items = [
         order_pb2.OrderItem(product_id=parse_id(item.product_id, f"items[{number}].product_id"), quantity=item.quantity)
         for number, item in enumerate(data.items)
     ]
-    message = order_pb2.PlaceOrderRequest(user_id=caller.subject, items=items, idempotency_key=idempotency_key or "")
+    message = order_pb2.PlaceOrderRequest(user_id=current().subject, items=items, idempotency_key=idempotency_key or "")
     return Order(**_order(await services.call(services.orders.PlaceOrder, message)))
 
 
-@get("/api/orders/{id:str}", tags=["orders"], responses=problems(400, 401, 404))
+@get("/api/orders/{id:str}", tags=["orders"], responses=problems(400, 401, 404), **LOGGED_IN)
 async def get_order(request: Request[Any, Any, Any], order_id: PathId) -> WholeOrder:
     """Show an order to its owner or the admin, with what the product and payment services know of it."""
-    require_login()
     return await _whole(backends(request), parse_id(order_id))
 
 
-@post("/api/orders/{id:str}/cancel", status_code=200, tags=["orders"], responses=problems(400, 401, 404, 409))
+@post(
+    "/api/orders/{id:str}/cancel", status_code=200, tags=["orders"], responses=problems(400, 401, 404, 409), **LOGGED_IN
+)
 async def cancel_order(request: Request[Any, Any, Any], order_id: PathId) -> Order:
     """Cancel an order: its stock goes back, its money too."""
-    require_login()
     services = backends(request)
     message = order_pb2.CancelOrderRequest(order_id=parse_id(order_id))
     return Order(**_order(await services.call(services.orders.CancelOrder, message)))

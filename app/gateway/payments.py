@@ -5,10 +5,10 @@ from typing import Any
 import msgspec
 from litestar import Request, get, post
 
+from app.gateway.access import ADMIN_ONLY, LOGGED_IN
 from app.gateway.backends import backends
 from app.gateway.bodies import IdempotencyKey, PathId
 from app.gateway.documentation import problems
-from app.identity import require_admin, require_login
 from app.ids import parse_id
 from app.rpc.payment.v1 import payment_pb2
 
@@ -26,10 +26,9 @@ class Payment(msgspec.Struct, frozen=True):
     created_at: str
 
 
-@get("/api/payments/{id:str}", tags=["payments"], responses=problems(400, 401, 404))
+@get("/api/payments/{id:str}", tags=["payments"], responses=problems(400, 401, 404), **LOGGED_IN)
 async def get_payment(request: Request[Any, Any, Any], payment_id: PathId) -> Payment:
     """Show a payment to its owner or the admin."""
-    require_login()
     services = backends(request)
     message = payment_pb2.GetPaymentRequest(payment_id=parse_id(payment_id))
     return payment(await services.call(services.payments.GetPayment, message))
@@ -40,6 +39,7 @@ async def get_payment(request: Request[Any, Any, Any], payment_id: PathId) -> Pa
     status_code=200,
     tags=["payments"],
     responses=problems(400, 401, 403, 404, 409, 422),
+    **ADMIN_ONLY,
 )
 async def refund_payment(
     request: Request[Any, Any, Any],
@@ -47,7 +47,6 @@ async def refund_payment(
     idempotency_key: IdempotencyKey = None,
 ) -> Payment:
     """Give the money back; the admin may."""
-    require_admin()
     services = backends(request)
     message = payment_pb2.RefundRequest(payment_id=parse_id(payment_id), idempotency_key=idempotency_key or "")
     return payment(await services.call(services.payments.Refund, message))

@@ -6,10 +6,10 @@ import msgspec
 from litestar import Request, delete, get, post, put
 from litestar.params import JSONBody, QueryParameter
 
+from app.gateway.access import ADMIN_ONLY
 from app.gateway.backends import backends
 from app.gateway.bodies import Body, Line, Name, PathId, Price, Sku, Stock, Text, Version
 from app.gateway.documentation import problems
-from app.identity import require_admin
 from app.ids import parse_id
 from app.rpc.product.v1 import product_pb2
 
@@ -84,30 +84,29 @@ async def get_product(request: Request[Any, Any, Any], product_id: PathId) -> Pr
     return _product(await services.call(services.products.GetProduct, message))
 
 
-@post("/api/products", status_code=200, tags=["products"], responses=problems(400, 401, 403, 409, body=True))
+@post(
+    "/api/products", status_code=200, tags=["products"], responses=problems(400, 401, 403, 409, body=True), **ADMIN_ONLY
+)
 async def create_product(request: Request[Any, Any, Any], data: JSONBody[NewProduct]) -> Product:
     """Add a product; the admin may."""
-    require_admin()
     services = backends(request)
     message = product_pb2.CreateProductRequest(**msgspec.structs.asdict(data))
     return _product(await services.call(services.products.CreateProduct, message))
 
 
-@put("/api/products/{id:str}", tags=["products"], responses=problems(400, 401, 403, 404, 409, body=True))
+@put("/api/products/{id:str}", tags=["products"], responses=problems(400, 401, 403, 404, 409, body=True), **ADMIN_ONLY)
 async def update_product(
     request: Request[Any, Any, Any], product_id: PathId, data: JSONBody[ChangedProduct]
 ) -> Product:
     """Change a product that nobody has changed in between; the admin may."""
-    require_admin()
     services = backends(request)
     message = product_pb2.UpdateProductRequest(product_id=parse_id(product_id), **msgspec.structs.asdict(data))
     return _product(await services.call(services.products.UpdateProduct, message))
 
 
-@delete("/api/products/{id:str}", tags=["products"], responses=problems(400, 401, 403, 404, 409))
+@delete("/api/products/{id:str}", tags=["products"], responses=problems(400, 401, 403, 404, 409), **ADMIN_ONLY)
 async def delete_product(request: Request[Any, Any, Any], product_id: PathId) -> None:
     """Take a product out of the catalogue; the admin may."""
-    require_admin()
     services = backends(request)
     message = product_pb2.DeleteProductRequest(product_id=parse_id(product_id))
     await services.call(services.products.DeleteProduct, message)

@@ -6,10 +6,10 @@ import msgspec
 from litestar import Request, get, post
 from litestar.params import JSONBody
 
+from app.gateway.access import LOGGED_IN
 from app.gateway.backends import backends
 from app.gateway.bodies import Body, Email, Name, Password, PathId
 from app.gateway.documentation import problems
-from app.identity import require_login
 from app.ids import parse_id
 from app.rpc.user.v1 import user_pb2
 
@@ -67,10 +67,9 @@ async def login(request: Request[Any, Any, Any], data: JSONBody[Credentials]) ->
     return AccessToken(answer.access_token, "Bearer", answer.expires_in)
 
 
-@get("/api/users/{id:str}", tags=["users"], responses=problems(400, 401, 404))
+@get("/api/users/{id:str}", tags=["users"], responses=problems(400, 401, 404), **LOGGED_IN)
 async def get_user(request: Request[Any, Any, Any], user_id: PathId) -> User:
     """Show an account to its owner or the admin."""
-    require_login()
     services = backends(request)
     return _user(await services.call(services.users.GetUser, user_pb2.GetUserRequest(user_id=parse_id(user_id))))
 

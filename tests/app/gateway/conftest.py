@@ -11,7 +11,7 @@ import msgspec
 import pytest
 import pytest_asyncio
 
-from app.config import Address, Auth, Database, Redis, Secret, Settings
+from app.config import Address, Auth, Database, RateLimit, Redis, Secret, Settings
 from app.errors import NotFound, ShopError
 from app.gateway import app as gateway_service
 from app.identity import current, require_admin, require_login, require_owner
@@ -32,6 +32,7 @@ from goshop.ports import reserve
 # ruff: noqa: N802, ARG002 - the methods are named by the contract
 
 ADMIN = ("admin@test.com", "correct horse battery")
+PASSWORD = "a good password"
 
 
 class Products(ProductServiceServicer):
@@ -54,10 +55,8 @@ class Products(ProductServiceServicer):
 
     async def CreateProduct(self, request: Any, context: Any) -> Any:
         require_admin()
-        product = product_pb2.Product(id=new_id(), version=1)
-        product.MergeFromString(b"")
-        for field, value in request.ListFields():
-            setattr(product, field.name, value)
+        told = {field.name: value for field, value in request.ListFields()}
+        product = product_pb2.Product(id=new_id(), version=1, **told)
         self.products[product.id] = product
         return product
 
@@ -150,10 +149,11 @@ class Edge:
         self.settings = settings
         self.keys = Path(settings.auth.keys)
         self.products, self.orders, self.payments = neighbours
+        self._admin = ""
         self.url = f"http://{settings.services['gateway'].http}"
         self.client = httpx.AsyncClient(base_url=self.url, timeout=10.0, trust_env=False)
 
-    async def register(self, email: str = "", password: str = "a good password") -> tuple[str, str]:
+    async def register(self, email: str = "", password: str = PASSWORD) -> tuple[str, str]:
         """Make a customer and return its id and token."""
         email = email or f"{new_id()}@test.com"
         body = {"name": "Alice", "email": email, "password": password}
@@ -165,6 +165,11 @@ class Edge:
         answer = await self.client.post("/api/login", json={"email": email, "password": password})
         token: str = answer.raise_for_status().json()["access_token"]
         return token
+
+    async def admin(self) -> str:
+        """Return the admin's token, the same one every time."""
+        self._admin = self._admin or await self.log_in()
+        return self._admin
 
     async def call(self, method: str, path: str, *, token: str = "", **request: Any) -> httpx.Response:
         """Send a request as whom the token names."""
@@ -187,7 +192,7 @@ async def grpc_server(address: str, *registrations: tuple[Any, Any]) -> AsyncIte
 
 
 @asynccontextmanager
-async def running_edge(settings: Settings, *, with_user: bool = True) -> AsyncIterator[Edge]:
+async def run_edge(settings: Settings, *, with_user: bool = True) -> AsyncIterator[Edge]:
     """Run the gateway, its neighbours and (unless told otherwise) the user service."""
     neighbours = (Products(), Orders(), Payments())
     adds = (
@@ -243,11 +248,15 @@ def make_settings(
         yield lambda **sections: msgspec.structs.replace(base, **sections)
 
 
+@pytest.fixture
+def running_edge() -> Callable[..., Any]:
+    """Run a gateway with settings of the test's own: `async with running_edge(settings) as edge`."""
+    return run_edge
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def edge(make_settings: Callable[..., Settings]) -> AsyncIterator[Edge]:
     """One running gateway for the tests of a module, with wide buckets."""
-    from app.config import RateLimit
-
     settings = make_settings(rate_limit=RateLimit(burst=100_000, per_second=100_000))
-    async with running_edge(settings) as running_one:
+    async with run_edge(settings) as running_one:
         yield running_one
