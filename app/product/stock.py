@@ -128,9 +128,8 @@ class Stock:
         outcome = await fetch_one(conn, _TAKE, _take(reservation, rows)) or {}
         if outcome["reserved"]:
             return reservation
-        if outcome["outrun"]:
-            return None
-        return repeat(quantities, await self.find(order_id))
+        earlier = None if outcome["outrun"] else await _find(conn, order_id)
+        return repeat(quantities, earlier) if earlier else None
 
     async def confirm(self, order_id: str) -> Reservation:
         """Make a reservation final; raises `NotFound`, and `Conflict` when it was released."""
