@@ -154,7 +154,7 @@ def _clock_held(evidence: Evidence) -> str:
 
 
 def _offered(evidence: Evidence) -> str:
-    """Open model: planned iterations must have started, or have found every user waiting for the shop."""
+    """Tell, for the open model, whether planned iterations neither started nor found every user waiting for the shop."""
     load = evidence.profile.load
     if not isinstance(load, Arrivals):
         return ""
@@ -170,7 +170,7 @@ def _offered(evidence: Evidence) -> str:
 
 
 def _punctual(evidence: Evidence) -> str:
-    """Closed model: count what is neither a request nor a pause as k6 being late."""
+    """Tell, for the closed model, whether k6 was late: time that is neither a request nor a pause."""
     load = evidence.profile.load
     total = evidence.reader.seconds["iteration_duration"]
     if not isinstance(load, Users) or not total:

@@ -64,6 +64,12 @@ class K6Files(msgspec.Struct, frozen=True):
         """What the script reads."""
         return self.folder / "plan.json"
 
+    def clear(self) -> None:
+        """Create the folder and remove what an earlier run left in it: old rows would count as new ones."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for left in (self.samples, self.summary, self.stderr):
+            left.unlink(missing_ok=True)
+
     @property
     def config(self) -> Path:
         """An empty configuration, in place of the user's own."""

@@ -38,7 +38,7 @@ def run(
     began = time.time()
     try:
         binary = k6.find_k6()
-        files.folder.mkdir(parents=True, exist_ok=True)
+        files.clear()
         write_plan(make_plan(profile, url, data_file), files.plan)
         session = _Session(profile, SampleReader(files.samples), on_progress)
         process = k6.start(binary, (script or SCRIPT).resolve(), files)
