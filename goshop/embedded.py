@@ -5,14 +5,10 @@ Servers listen on Unix sockets in a 0700 folder only, so that no port is taken a
 """
 
 import contextlib
-import fcntl
 import os
-import pwd
 import secrets
 import shutil
 import signal
-import subprocess
-import tempfile
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,14 +19,11 @@ import redis
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from goshop.processes import StartError, how_it_ended, kill, last_lines, spawn, stop, wait_until
+from goshop.folders import locked, server_files, socket_folder, unprivileged
+from goshop.processes import Child, StartError, how_it_ended, kill, last_lines, spawn, stop, wait_until
 
 START_SECONDS: Final = 30.0
 STOP_SECONDS: Final = 10.0
-# Somebody else's servers on the folder may be ending just now: the kernel signals them when their supervisor was killed.
-LOCK_SECONDS: Final = 5.0
-# sockaddr_un holds 108 bytes (unix(7)) and PostgreSQL's file name takes 15 of them.
-LONGEST_SOCKET_FOLDER: Final = 90
 SUPERUSER: Final = "goshop"
 MAX_CONNECTIONS: Final = 100
 
@@ -66,10 +59,10 @@ class _Server:
     name: str
     on_parent_death: signal.Signals
 
-    def __init__(self, folder: Path, lock: int) -> None:
-        self.log = folder / f"{self.name}.log"
+    def __init__(self, logs: Path, lock: int) -> None:
+        self.log = logs / f"{self.name}.log"
         self._lock = lock
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Child | None = None
 
     @property
     def pid(self) -> int:
@@ -77,6 +70,10 @@ class _Server:
         if self._process is None:
             raise RuntimeError(f"{self.name} is not running")
         return self._process.pid
+
+    def ended(self) -> int | None:
+        """Return the exit code of a process that ended without being asked, None for one that runs or was stopped."""
+        return None if self._process is None else self._process.poll()
 
     def start(self) -> None:
         """Start, and wait until it answers; raises `StartError`."""
@@ -88,7 +85,7 @@ class _Server:
         if not wait_until(self._is_settled, START_SECONDS):
             self.kill()
             raise StartError(f"{self.name} was not ready after {START_SECONDS:.0f} s:\n{last_lines(self.log)}")
-        if (code := self._process.poll()) is not None:
+        if (code := self.ended()) is not None:
             self._process = None
             raise StartError(f"{self.name} {how_it_ended(code)} at start:\n{last_lines(self.log)}")
 
@@ -110,7 +107,7 @@ class _Server:
         self.start()
 
     def _is_settled(self) -> bool:
-        return self._process is None or self._process.poll() is not None or self._answers()
+        return self.ended() is not None or self._answers()
 
     def _command(self) -> tuple[Sequence[str | Path], int | None]:
         """Return the command and the uid to run it as, None for our own."""
@@ -128,15 +125,15 @@ class PostgresServer(_Server):
     # Immediate shutdown: takes its shared memory along, which SIGKILL would leave behind.
     on_parent_death = signal.SIGQUIT
 
-    def __init__(self, folder: Path, sockets: Path, lock: int, *, fsync: bool) -> None:
-        super().__init__(folder, lock)
+    def __init__(self, folder: Path, sockets: Path, logs: Path, lock: int, *, fsync: bool) -> None:
+        super().__init__(logs, lock)
         self.host = str(sockets)
         self.port = 5432
         self.user = SUPERUSER
         self.password = secrets.token_urlsafe(24)
         self._data = folder / "data"
         self._password_file = folder / "password"
-        self._prefix, self._uid = _unprivileged()
+        self._prefix, self._uid = unprivileged()
         self._fsync = fsync
 
     def conninfo(self, dbname: str = "postgres") -> str:
@@ -224,8 +221,8 @@ class ValkeyServer(_Server):
     name = "valkey"
     on_parent_death = signal.SIGKILL
 
-    def __init__(self, folder: Path, sockets: Path, lock: int) -> None:
-        super().__init__(folder, lock)
+    def __init__(self, folder: Path, sockets: Path, logs: Path, lock: int) -> None:
+        super().__init__(logs, lock)
         self._folder = folder
         self._socket = sockets / "valkey.sock"
         self.url = f"unix://{self._socket}"
@@ -246,13 +243,13 @@ class ValkeyServer(_Server):
 
 
 @contextlib.contextmanager
-def postgres(folder: Path, *, fsync: bool = True) -> Iterator[PostgresServer]:
-    """Run a PostgreSQL with its files in `folder`, made on first use.
+def postgres(folder: Path, *, logs: Path | None = None, fsync: bool = True) -> Iterator[PostgresServer]:
+    """Run a PostgreSQL with its files in `folder`, made on first use, and its logs in `logs` (`folder` by default).
 
     `fsync=False` is for servers whose data nobody misses after a crash of the machine. Raises `StartError`.
     """
-    with _locked(folder) as lock, _files(folder) as files, _sockets(files) as sockets:
-        server = PostgresServer(files, sockets, lock, fsync=fsync)
+    with locked(folder) as lock, server_files(folder) as files, socket_folder(files) as sockets:
+        server = PostgresServer(files, sockets, logs or folder, lock, fsync=fsync)
         try:
             server.initialise()
             server.start()
@@ -262,81 +259,15 @@ def postgres(folder: Path, *, fsync: bool = True) -> Iterator[PostgresServer]:
 
 
 @contextlib.contextmanager
-def valkey(folder: Path) -> Iterator[ValkeyServer]:
-    """Run a Valkey with its files in `folder`. Raises `StartError`."""
-    with _locked(folder) as lock, _sockets(folder) as sockets:
-        server = ValkeyServer(folder, sockets, lock)
+def valkey(folder: Path, *, logs: Path | None = None) -> Iterator[ValkeyServer]:
+    """Run a Valkey with its files in `folder` and its log in `logs` (`folder` by default). Raises `StartError`."""
+    with locked(folder) as lock, socket_folder(folder) as sockets:
+        server = ValkeyServer(folder, sockets, logs or folder, lock)
         try:
             server.start()
             yield server
         finally:
             server.stop()
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[int]:
-    """Take the folder for ourselves; raises `StartError` when another run has it."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        if not wait_until(lambda: _try_lock(lock), LOCK_SECONDS):
-            raise StartError(f"another run uses {folder}")
-        yield lock
-    finally:
-        os.close(lock)
-
-
-def _try_lock(lock: int) -> bool:
-    with contextlib.suppress(BlockingIOError):
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return True
-    return False
-
-
-@contextlib.contextmanager
-def _files(folder: Path) -> Iterator[Path]:
-    """Yield where PostgreSQL's files go: `folder`, or a temporary one that the user it runs as may reach."""
-    uid = _unprivileged()[1]
-    if uid is None:
-        yield folder
-        return
-    with _temporary_folder(uid) as files:
-        yield files
-
-
-@contextlib.contextmanager
-def _sockets(folder: Path) -> Iterator[Path]:
-    """Yield a folder for sockets: `folder`, or a temporary one when its path is too long for a socket's name."""
-    if len(os.fsencode(folder.absolute())) <= LONGEST_SOCKET_FOLDER:
-        yield folder.absolute()
-        return
-    with _temporary_folder(_unprivileged()[1]) as sockets:
-        yield sockets
-
-
-@contextlib.contextmanager
-def _temporary_folder(owner: int | None) -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="goshop-", ignore_cleanup_errors=True) as name:
-        if owner is not None:
-            os.chown(name, owner, -1)
-        yield Path(name)
-
-
-def _unprivileged() -> tuple[list[str], int | None]:
-    """Return a command prefix and a uid that keep PostgreSQL from running as root, which it refuses to.
-
-    A user namespace in which we are "nobody" works wherever our files are; where namespaces are forbidden (containers), the
-    uid of nobody does, given that it may read the binaries.
-    """
-    if os.geteuid() != 0:
-        return [], None
-    nobody = pwd.getpwnam("nobody").pw_uid
-    unshare = shutil.which("unshare")
-    if unshare is not None:
-        prefix = [unshare, f"--map-user={nobody}", f"--map-group={nobody}"]
-        if subprocess.run([*prefix, "true"], check=False, capture_output=True).returncode == 0:
-            return prefix, None
-    return [], nobody
 
 
 def _postgres_binary(name: str) -> Path:

@@ -23,6 +23,9 @@ _PR_SET_PDEATHSIG: Final = 1
 _RESET: Final = (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM)
 
 
+Child = subprocess.Popen[bytes]
+
+
 class StartError(Exception):
     """A process did not become ready; the message quotes what it said last."""
 
@@ -35,7 +38,7 @@ def spawn(
     user: int | None = None,
     pass_fds: Sequence[int] = (),
     on_parent_death: signal.Signals = signal.SIGKILL,
-) -> subprocess.Popen[bytes]:
+) -> Child:
     """Start a child whose output is appended to `log`, as `user` (a uid without groups) if given.
 
     Only the main thread may: the kernel watches the thread that forked, not the process (prctl(2), PR_SET_PDEATHSIG).
@@ -84,7 +87,7 @@ def wait_until(condition: Callable[[], bool], timeout: float) -> bool:
     return True
 
 
-def stop(process: subprocess.Popen[bytes], *, grace: float, by: signal.Signals = signal.SIGTERM) -> int:
+def stop(process: Child, *, grace: float, by: signal.Signals = signal.SIGTERM) -> int:
     """Ask a child to end, kill its group after `grace` seconds, reap it; returns its exit code (negative: the signal)."""
     if process.poll() is None:
         process.send_signal(by)
@@ -94,7 +97,7 @@ def stop(process: subprocess.Popen[bytes], *, grace: float, by: signal.Signals =
         return kill(process)
 
 
-def kill(process: subprocess.Popen[bytes]) -> int:
+def kill(process: Child) -> int:
     """End a child and its process group at once, and reap it."""
     # While it is not reaped its id cannot belong to anybody else.
     if process.poll() is None:

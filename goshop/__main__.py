@@ -1,0 +1,5 @@
+"""`python -m goshop`."""
+
+from goshop.cli import main
+
+main()

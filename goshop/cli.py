@@ -1,0 +1,112 @@
+"""The command line: the product on stdout, talk on stderr, the exit code is the answer.
+
+Every command imports what it needs when it runs: `--help` is instant, and a service does not load what only the gate needs.
+"""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import click
+
+from goshop.run import DEFAULT_ROOT
+
+INTERRUPTED: Final = 130
+
+
+class Failure(click.ClickException):
+    """Ends the command with a sentence on stderr and exit 5: nothing was measured, a part did not start or died."""
+
+    exit_code = 5
+
+    def show(self, file: object = None) -> None:  # noqa: ARG002 - click's signature
+        """Print the sentence."""
+        click.echo(f"goshop: {self.message}", err=True)
+
+
+class Misuse(Failure):
+    """Ends the command with a sentence on stderr and exit 2: what was asked for does not fit."""
+
+    exit_code = 2
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Turn errors that a person can act on into one sentence, and Ctrl-C into exit 130."""
+    from app.config import ConfigError  # noqa: PLC0415 - see the module
+    from goshop.processes import StartError  # noqa: PLC0415 - see the module
+    from goshop.run import RunFolderError  # noqa: PLC0415 - see the module
+
+    try:
+        yield
+    except ConfigError as error:
+        raise Misuse(str(error)) from None
+    except (StartError, RunFolderError) as error:
+        raise Failure(str(error)) from None
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+
+
+EXAMPLES: Final = """
+\b
+Examples:
+  goshop up                                  the shop until Ctrl-C
+  goshop gate                                load it and judge it
+  goshop gate --fault "product.search=delay:900ms@5%"
+  goshop trace 4bf92f35                      one request across all services
+  goshop serve user --env=dev                one service alone
+"""
+
+
+@click.group(epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """GoShop: an observability-first shop, and the release gate that judges it."""
+
+
+@main.command()
+@click.option("--port", type=click.IntRange(1, 65535), help="Port of the public API (a free one by default).")
+@click.option(
+    "--fault", "faults", multiple=True, metavar="SPEC", help="Break something on purpose; may be given several times."
+)
+@click.option(
+    "--dir",
+    "root",
+    type=click.Path(path_type=Path),
+    default=DEFAULT_ROOT,
+    show_default=True,
+    help="Where runs are kept.",
+)
+def up(port: int | None, faults: tuple[str, ...], root: Path) -> None:
+    """Bring the whole shop up and keep it until Ctrl-C.
+
+    PostgreSQL and Valkey come along unless GOSHOP_DB__HOST and GOSHOP_REDIS__URL (or config/dev.yaml) name others. All data
+    is gone afterwards; logs and spans stay.
+    """
+    with explained():
+        from goshop.up import run_up  # noqa: PLC0415 - see the module
+
+        run_up(root, port=port, faults=",".join(faults))
+
+
+@main.command()
+@click.argument("name", metavar="SERVICE")
+@click.option(
+    "--env", "environment", required=True, metavar="ENV", help="dev, staging or prod: which config/ENV.yaml to load."
+)
+def serve(name: str, environment: str) -> None:
+    """Run one service (user, product, order, payment or gateway) until SIGTERM.
+
+    Every setting can be overridden by a variable: GOSHOP_DB__TIMEOUT=2 is `db: {timeout: 2}`.
+    """
+    with explained():
+        from app import config  # noqa: PLC0415 - see the module
+
+        if name not in config.SERVICES:
+            raise click.UsageError(f"there is no service {name!r}; there are {', '.join(config.SERVICES)}")
+        settings = config.load(environment)
+
+        from app import service  # noqa: PLC0415 - slow; settings that do not fit are said first
+
+        service.run(name, settings)
