@@ -6,7 +6,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -97,10 +97,29 @@ class Process:
 class Shop:
     """The three services from outside, and a look into their books."""
 
-    def __init__(self, processes: dict[str, Process], stubs: dict[str, Any], books: dict[str, Any]) -> None:
+    def __init__(self, processes: dict[str, Process], stubs: dict[str, Any], conninfos: dict[str, str]) -> None:
         self.processes = processes
         self._stubs = stubs
-        self._books = books
+        self._conninfos = conninfos
+        self._books: dict[str, psycopg.AsyncConnection[Any]] = {}
+        self._tasks: list[asyncio.Task[Any]] = []
+
+    async def open(self) -> None:
+        for name in NAMES:
+            self._books[name] = await self.connect(name)
+
+    async def connect(self, service: str) -> psycopg.AsyncConnection[Any]:
+        """Open a connection to a service's database."""
+        return await psycopg.AsyncConnection.connect(self._conninfos[service], autocommit=True, row_factory=dict_row)
+
+    def background(self, call: Coroutine[Any, Any, Any]) -> None:
+        """Make a call whose answer, or lack of one, does not matter."""
+        self._tasks.append(asyncio.create_task(call))
+
+    async def close(self) -> None:
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for conn in self._books.values():
+            await conn.close()
 
     async def call(self, service: str, method: str, request: object, caller: Caller) -> Any:
         token = identity.enter(caller)
@@ -132,8 +151,7 @@ class Shop:
 
     async def rows(self, service: str, query: str, *params: object) -> list[dict[str, Any]]:
         """Ask the books of a service directly."""
-        conn = self._books[service]
-        return await (await conn.execute(query, params)).fetchall()  # type: ignore[no-any-return]
+        return await (await self._books[service].execute(query, params)).fetchall()  # type: ignore[no-any-return]
 
     async def orders(self, user: str) -> list[dict[str, Any]]:
         return await self.rows(
@@ -151,6 +169,12 @@ class Shop:
         query = "SELECT stock, reserved, sold FROM stock_balance WHERE product_id = %s"
         row = (await self.rows("product", query, product))[0]
         return row["stock"], row["reserved"], row["sold"]
+
+    async def booked(self, user: str) -> int:
+        """What the provider holds of a user's money, by its own books."""
+        query = """SELECT coalesce(sum(b.amount), 0)::bigint AS amount FROM sandbox.bookings b
+                   JOIN payments p ON p.id = b.payment_id WHERE b.state = 'booked' AND p.user_id = %s"""
+        return int((await self.rows("payment", query, user))[0]["amount"])
 
     async def ended(self) -> bool:
         """Whether every order has ended and every payment agrees with the provider."""
@@ -193,18 +217,17 @@ async def open_shop(
     """Start the three services on empty databases; `changes` are environment variables."""
     environ = _environ(server, redis_url, changes)
     async with AsyncExitStack() as stack:
-        books = {}
-        for name in NAMES:
-            conninfo = new_database(f"goshop_{name}")
-            conn = await psycopg.AsyncConnection.connect(conninfo, autocommit=True, row_factory=dict_row)
-            books[name] = await stack.enter_async_context(conn)
+        conninfos = {name: new_database(f"goshop_{name}") for name in NAMES}
         processes = {name: Process(name, environ, folder / f"{name}.log") for name in NAMES}
         for process in processes.values():
             stack.callback(process.stop)
         await asyncio.gather(*(process.start() for process in processes.values()))
         peers = Peers(Rpc(), StaticDiscovery(load("dev", environ=environ)))
         stack.push_async_callback(peers.close)
-        yield Shop(processes, {name: _STUBS[name](peers.channel(name)) for name in NAMES}, books)
+        shop = Shop(processes, {name: _STUBS[name](peers.channel(name)) for name in NAMES}, conninfos)
+        stack.push_async_callback(shop.close)
+        await shop.open()
+        yield shop
 
 
 Open = Callable[..., Any]
