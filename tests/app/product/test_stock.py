@@ -175,6 +175,15 @@ async def test_a_cancelled_and_a_confirmed_order_at_once_end_in_one_of_both(shel
     assert await shelf.balance(product.id) == [(20, 0, 0)]
 
 
+async def test_a_release_that_meets_its_reservation_under_way_gives_everything_back(shelf: Shelf) -> None:
+    product = await shelf.product(stock=60)
+    orders = [new_id() for _ in range(60)]
+    calls = [c for o in orders for c in (outcome(shelf.reserve(o, (product.id, 1))), outcome(release(shelf, o)))]
+    ends = await asyncio.gather(*calls)
+    assert set(ends[1::2]) == {"released"}
+    assert await shelf.balance(product.id) == [(60, 0, 0)]
+
+
 # --- random interleavings ---------------------------------------------------------------------------------------------
 
 SHELVES = 3
