@@ -36,7 +36,17 @@ def stubs(out: Path) -> None:
             (package / "__init__.py").write_text('"""Generated from proto/; `make generate`."""\n')
 
 
-GENERATORS: list[Callable[[Path], None]] = [stubs]
+def openapi(out: Path) -> None:
+    """Write the OpenAPI document of the edge API to `out`/docs/openapi.json."""
+    # The stubs may just have been made: whoever needs them is imported now.
+    from app.gateway.edge import openapi as document  # noqa: PLC0415
+
+    target = out / "docs" / "openapi.json"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(document())
+
+
+GENERATORS: list[Callable[[Path], None]] = [stubs, openapi]
 
 
 def differences(fresh: Path) -> list[str]:

@@ -11,7 +11,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import OKPKey
 
 from app import deadline
-from app.errors import ShopError, Unauthenticated, Unavailable
+from app.errors import DeadlineExceeded, ShopError, Unauthenticated, Unavailable
 
 logger = logging.getLogger(__name__)
 
@@ -71,9 +71,12 @@ class KeyCache:
         if self._underway is None:
             self._underway = asyncio.create_task(self._after_the_pause())
             self._underway.add_done_callback(self._landed)
-        async with asyncio.timeout(deadline.remaining(60.0)):
-            # Shielded: whoever gives up leaves the fetch to the others.
-            await asyncio.shield(self._underway)
+        try:
+            async with asyncio.timeout(deadline.remaining(60.0)):
+                # Shielded: whoever gives up leaves the fetch to the others.
+                await asyncio.shield(self._underway)
+        except TimeoutError:
+            raise DeadlineExceeded("the token's key could not be asked for in time") from None
 
     async def _after_the_pause(self) -> None:
         await asyncio.sleep(self._asked + self._pause - time.monotonic())

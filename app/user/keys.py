@@ -98,7 +98,7 @@ def read_key(path: Path) -> OKPKey:
         raise UnusableKey("others may read or write it: chmod 600")
     try:
         key = OKPKey.import_key(json.loads(path.read_text()))
-    except (ValueError, JoseError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, JoseError) as error:
         raise UnusableKey(f"not an OKP key: {type(error).__name__}") from None
     said = key.as_dict(private=False)
     if not key.is_private or said.get("crv") != "Ed25519" or said.get("alg", ALGORITHM) != ALGORITHM:

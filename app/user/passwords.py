@@ -39,7 +39,7 @@ class Passwords:
     async def verify(self, stored: str | None, password: str) -> bool:
         """Tell whether `password` is the one; without a stored hash the same work is done, and the answer is no."""
         matches = await self._run(lambda: _matches(self._hasher, stored or _nobodys(), password))
-        return matches and stored is not None
+        return matches and bool(stored)
 
     async def _run(self, work: Callable[[], T]) -> T:
         if not self._free.acquire(blocking=False):

@@ -173,7 +173,9 @@ class Edge:
 
     async def call(self, method: str, path: str, *, token: str = "", **request: Any) -> httpx.Response:
         """Send a request as whom the token names."""
-        headers = {**request.pop("headers", {}), **({"authorization": f"Bearer {token}"} if token else {})}
+        headers = httpx.Headers(request.pop("headers", None))
+        if token:
+            headers["authorization"] = f"Bearer {token}"
         return await self.client.request(method, path, headers=headers, **request)
 
 
@@ -249,7 +251,7 @@ def make_settings(
 
 
 @pytest.fixture
-def running_edge() -> Callable[..., Any]:
+def running_edge(valkey_url: str) -> Callable[..., Any]:  # noqa: ARG001 - empty buckets
     """Run a gateway with settings of the test's own: `async with running_edge(settings) as edge`."""
     return run_edge
 
