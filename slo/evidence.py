@@ -20,6 +20,9 @@ DRAWN: Final = 5
 # A page that draws more than this of one trace is not read.
 MOST_ROWS: Final = 60
 _MOST_MOMENTS: Final = 90
+_MOST_OUTLIERS: Final = 600
+# The P99 of fewer requests is their maximum.
+_SLICE_REQUESTS: Final = 250
 _BINS_PER_DECADE: Final = 12
 
 Spans = Mapping[str, Sequence[SpanRecord]]
@@ -37,6 +40,16 @@ class Moment:
     median: float | None
     p99: float | None
     warmup: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Outlier:
+    """One request that was bad for latency; times in s, `at` from the first request's start."""
+
+    at: float
+    duration: float
+    endpoint: str
+    unanswered: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +111,7 @@ class Evidence:
     gate: Gate
     load: LoadFacts
     moments: tuple[Moment, ...]
+    outliers: tuple[Outlier, ...]
     bins: tuple[Bin, ...]
     endpoints: tuple[EndpointRow, ...]
     slowest: tuple[Waterfall, ...]
@@ -137,6 +151,7 @@ def gather(gate: Gate, load: LoadFacts, samples: Sequence[Sample], spans: Spans,
         gate=gate,
         load=load,
         moments=tuple(moments(samples, limit)),
+        outliers=outliers(samples, limit),
         bins=bins(samples),
         endpoints=endpoint_rows(samples, limit),
         slowest=drawn(traces.slowest),
@@ -145,11 +160,12 @@ def gather(gate: Gate, load: LoadFacts, samples: Sequence[Sample], spans: Spans,
 
 
 def moments(samples: Sequence[Sample], limit: float) -> Iterator[Moment]:
-    """Yield the run in equal slices of whole seconds, at most ninety of them; empty slices too."""
+    """Yield the run in equal slices of whole seconds, at most ninety, each with enough requests for a P99 on average."""
     if not samples:
         return
     begin, end = min(sample.start for sample in samples), max(sample.start for sample in samples)
-    seconds = max(1, math.ceil((end - begin) / _MOST_MOMENTS))
+    enough = _SLICE_REQUESTS * (end - begin) / len(samples)
+    seconds = min(max(1, math.ceil((end - begin) / _MOST_MOMENTS), math.ceil(enough)), max(1, math.ceil(end - begin)))
     slices: list[list[Sample]] = [[] for _ in range(math.floor((end - begin) / seconds) + 1)]
     for sample in samples:
         slices[math.floor((sample.start - begin) / seconds)].append(sample)
@@ -167,6 +183,16 @@ def _moment(at: float, seconds: float, samples: Sequence[Sample], limit: float) 
         median=quantile(samples, 50) if samples else None,
         p99=quantile(samples, 99) if samples else None,
         warmup=any(sample.warmup for sample in samples),
+    )
+
+
+def outliers(samples: Sequence[Sample], limit: float) -> tuple[Outlier, ...]:
+    """Return the requests that were bad for latency, thinned evenly where there are more than a page can show."""
+    begin = min((sample.start for sample in samples), default=0.0)
+    slow = [sample for sample in samples if is_slow(sample, limit)]
+    return tuple(
+        Outlier(sample.start - begin, sample.duration, endpoint_of(sample), is_unanswered(sample))
+        for sample in slow[:: max(1, -(-len(slow) // _MOST_OUTLIERS))]
     )
 
 

@@ -26,7 +26,7 @@ class LoadFacts:
     `begin` and `seconds` are the judged time *as planned*: after the warm-up, without the graceful tail.
     Open model: `planned` is how many requests the plan holds for that time, `dropped` how many requests were not sent
     because every virtual user was waiting for an answer (dropped iterations, times requests per iteration).
-    Closed model: `users` are (time, active users) points, straight lines between them; `planned` is None.
+    Closed model: `users` are (time, active users) points, with straight lines between them; `planned` is None.
     `interrupted` is the number of iterations that were cut short. `problems` are failures that the wrapper of the load
     generator found, a sentence each (crash, lost samples, full disk).
     """
@@ -42,8 +42,11 @@ class LoadFacts:
 
 
 def user_seconds(users: Sequence[tuple[float, float]], begin: float, end: float) -> float:
-    """Return the integral of active users over [begin, end]; before and after the points nobody is active."""
-    return sum(_trapezium(left, right, begin, end) for left, right in pairwise(users))
+    """Return the integral of active users over [begin, end]; the first and the last point hold beyond themselves."""
+    if not users:
+        return 0.0
+    points = [(min(begin, users[0][0]), users[0][1]), *users, (max(end, users[-1][0]), users[-1][1])]
+    return sum(_trapezium(left, right, begin, end) for left, right in pairwise(points))
 
 
 def _trapezium(left: tuple[float, float], right: tuple[float, float], begin: float, end: float) -> float:
@@ -75,6 +78,9 @@ def assess_load(
 
 def _problems(facts: LoadFacts, judged: int, difference: float | None, latency_target: float | None) -> Iterator[str]:
     yield from facts.problems
+    if facts.problems:
+        # What follows from a broken measurement says nothing new.
+        return
     if not judged:
         yield "the load left no sample to judge"
     offered = judged + facts.dropped

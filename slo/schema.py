@@ -7,7 +7,7 @@ walked, so that one run shows all there is to mend.
 import difflib
 import types
 from collections.abc import Iterator
-from typing import Any, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
@@ -25,7 +25,11 @@ def check(document: Document, kind: type[S]) -> S:
 
 def _faults(document: Document, value: Any, kind: Any, path: Path_) -> Iterator[str]:
     kind = _without_none(kind, value)
-    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+    if get_origin(kind) is Annotated:
+        # First what is inside, each fault at its own place; then the constraints on the whole.
+        inner = list(_faults(document, value, get_args(kind)[0], path))
+        yield from inner or _leaf_faults(document, value, kind, path)
+    elif isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         yield from _struct_faults(document, value, kind, path)
     elif get_origin(kind) in {list, tuple} and isinstance(value, list):
         for index, item in enumerate(value):

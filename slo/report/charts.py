@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from slo.evidence import Bin, Evidence, Moment, SpanRow, Waterfall
+from slo.evidence import Bin, Evidence, Moment, Outlier, SpanRow, Waterfall
+from slo.gates import PER_SECOND
 from slo.report import figures
 from slo.verdict import ObjectiveResult
 
@@ -82,7 +83,8 @@ class TimeChart:
 
     median: str
     p99: str
-    dots: tuple[Bar, ...]
+    slices: tuple[Bar, ...]
+    outliers: tuple[Bar, ...]
     failures: tuple[Bar, ...]
     target: float | None
     warmup_width: float
@@ -97,6 +99,7 @@ class Distribution:
 
     bars: tuple[Bar, ...]
     target: float | None
+    above: str
     ticks_x: tuple[Tick, ...]
     ticks_y: tuple[Tick, ...]
     floor: float
@@ -124,7 +127,9 @@ def gauge(result: ObjectiveResult) -> Gauge | None:
 def _share_gauge(result: ObjectiveResult, interval: tuple[float, float], budget: float) -> Gauge:
     scale = Scale(0.0, min(1.0, max(2 * budget, interval[1] * 1.15, 1e-6)), 0.0, 300.0)
     low, high, limit = scale(interval[0]), scale(interval[1]), scale(budget)
-    label = f"budget {figures.percent(budget)}"
+    # A throughput's budget is what may stay uncompleted: the lower the target, the more.
+    name = "may fail" if result.unit == PER_SECOND else "budget"
+    label = f"{name}: {figures.percent(budget)}"
     return Gauge(
         low, high, scale(result.bad / result.total), limit, 0.0, limit, label, f"95 %: {figures.interval(result)}"
     )
@@ -145,12 +150,14 @@ def time_chart(evidence: Evidence) -> TimeChart | None:
     target = evidence.gate.latency_target
     length = moments[-1].at + moments[-1].seconds
     x = Scale(0.0, length, LEFT, WIDTH - RIGHT)
-    y = _latency_scale([value for m in moments for value in (m.median, m.p99) if value], target)
+    shown = [value for m in moments for value in (m.median, m.p99) if value]
+    y = _latency_scale([*shown, *(each.duration for each in evidence.outliers)], target)
     floor = HEIGHT - BOTTOM - STRIP
     return TimeChart(
         median=_line([(x(m.at + m.seconds / 2), y(m.median)) for m in moments if m.median is not None]),
         p99=_line([(x(m.at + m.seconds / 2), y(m.p99)) for m in moments if m.p99 is not None]),
-        dots=tuple(_dot(m, x, y) for m in moments if m.requests),
+        slices=tuple(_slice(m, x) for m in moments if m.requests),
+        outliers=tuple(_outlier(each, x, y) for each in evidence.outliers),
         failures=tuple(_failures(m, x) for m in moments if m.unavailable),
         target=None if target is None else y(target),
         warmup_width=max((x(m.at + m.seconds) - LEFT for m in moments if m.warmup), default=0.0),
@@ -170,16 +177,22 @@ def _line(points: Sequence[tuple[float, float]]) -> str:
     return " ".join(f"{x:g},{y:g}" for x, y in points)
 
 
-def _dot(moment: Moment, x: Scale, y: Scale) -> Bar:
-    """Return the place that shows a slice's figures; a P99 without an answer is drawn at the top."""
+def _slice(moment: Moment, x: Scale) -> Bar:
+    """Return the strip that shows a slice's figures when pointed at."""
     title = (
         f"{moment.at:g} s: {moment.requests / moment.seconds:.0f} requests/s, P50 {figures.seconds(moment.median)}, "
         f"P99 {'no answer' if moment.p99 is None else figures.seconds(moment.p99)}, "
         f"{moment.slow} slow, {moment.unavailable} failed"
     )
-    height = TOP if moment.p99 is None else y(moment.p99)
-    kind = "bad" if moment.p99 is None or moment.slow else "good"
-    return Bar(x(moment.at + moment.seconds / 2), height, x(moment.at + moment.seconds) - x(moment.at), 0, kind, title)
+    left, right = x(moment.at), x(moment.at + moment.seconds)
+    return Bar(left, TOP, right - left, HEIGHT - BOTTOM - TOP, "slice", title)
+
+
+def _outlier(outlier: Outlier, x: Scale, y: Scale) -> Bar:
+    """Return the dot of one bad request; without an answer it is hollow."""
+    word = "no answer after" if outlier.unanswered else "took"
+    title = f"{outlier.endpoint} at {outlier.at:.1f} s {word} {figures.seconds(outlier.duration)}"
+    return Bar(x(outlier.at), y(outlier.duration), 0.0, 0.0, "hollow" if outlier.unanswered else "dot", title)
 
 
 def _failures(moment: Moment, x: Scale) -> Bar:
@@ -211,6 +224,9 @@ def distribution(evidence: Evidence) -> Distribution | None:
     return Distribution(
         bars=tuple(_bin(each, x, y, floor, target) for each in bins if each.count),
         target=None if target is None else x(target),
+        above=figures.percent(
+            sum(each.count for each in bins if each.low >= (target or math.inf)) / sum(each.count for each in bins)
+        ),
         ticks_x=tuple(Tick(x(value), figures.seconds(value)) for value in _DECADES if x.low <= value <= x.high),
         ticks_y=tuple(Tick(y(count), f"{count:,}".replace(",", " ")) for count in counts),
         floor=floor,

@@ -2,12 +2,11 @@
 
 from typing import Final
 
-from slo.gates import RATIO, SECONDS
+from slo.gates import PER_SECOND, RATIO, SECONDS
 from slo.statistics import Outcome
 from slo.verdict import NOT_A_RELEASE, Cause, ObjectiveResult, Verdict, Word
 
 NOTHING: Final = "-"
-_PERCENT_DIGITS: Final = 3
 
 MET: Final[dict[Outcome, str]] = {"met": "yes", "missed": "NO", "inconclusive": "undecided"}
 SENTENCES: Final[dict[Word, str]] = {
@@ -31,10 +30,11 @@ def seconds(value: float | None) -> str:
 
 
 def percent(value: float | None) -> str:
-    """Return a share in per cent with three digits at most."""
+    """Return a share in per cent, with three digits at most where it is small."""
     if value is None:
         return NOTHING
-    return f"{value * 100:.{_PERCENT_DIGITS}f}".rstrip("0").rstrip(".") + " %"
+    digits = 3 if value < 0.1 else 1  # noqa: PLR2004 - a share of 33.333 % is no better known than one of 33.3 %
+    return f"{value * 100:.{digits}f}".rstrip("0").rstrip(".") + " %"
 
 
 def amount(value: float | None, unit: str) -> str:
@@ -66,7 +66,8 @@ def interval(result: ObjectiveResult) -> str:
     """Return what was judged: the interval of the bad share against its budget, or of the rate."""
     if result.bad_share_interval is not None:
         low, high = result.bad_share_interval
-        return f"bad {percent(low)} to {percent(high)}, budget {percent(result.budget)}"
+        bad = "not completed" if result.unit == PER_SECOND else "bad"
+        return f"{bad} {percent(low)} to {percent(high)}, budget {percent(result.budget)}"
     if result.interval is not None:
         low, high = result.interval
         return f"{low:.1f} to {high:.1f} {result.unit}"
