@@ -179,7 +179,9 @@ class Order(msgspec.Struct, frozen=True):
 def read_place_order(request: pb.PlaceOrderRequest) -> PlaceOrder:
     """Check a request; raises `InvalidRequest` that names the field."""
     if not _KEY.fullmatch(request.idempotency_key):
-        raise InvalidRequest("idempotency_key: up to 200 printable ASCII characters without spaces")
+        raise InvalidRequest(
+            "idempotency_key: up to 200 printable ASCII characters without spaces", field="idempotency_key"
+        )
     return PlaceOrder(parse_id(request.user_id, "user_id"), merge(request.items), request.idempotency_key)
 
 
@@ -188,11 +190,11 @@ def merge(items: Sequence[pb.OrderItem]) -> tuple[Item, ...]:
     quantities: dict[str, int] = {}
     for item in items:
         if item.quantity < 1:
-            raise InvalidRequest("items: a quantity is at least 1")
+            raise InvalidRequest("items: a quantity is at least 1", field="items")
         product_id = parse_id(item.product_id, "product_id")
         quantities[product_id] = quantities.get(product_id, 0) + item.quantity
     if not 1 <= len(quantities) <= MAX_ITEMS or max(quantities.values()) > MAX_QUANTITY:
-        raise InvalidRequest(f"items: 1 to {MAX_ITEMS} products, up to {MAX_QUANTITY} of each")
+        raise InvalidRequest(f"items: 1 to {MAX_ITEMS} products, up to {MAX_QUANTITY} of each", field="items")
     return tuple(Item(product_id, quantities[product_id]) for product_id in sorted(quantities))
 
 

@@ -103,9 +103,9 @@ class Charge(msgspec.Struct, frozen=True):
 def read_charge(request: pb.ChargeRequest, currency: str) -> Charge:
     """Check a request against the currency the accounts are kept in; raises `InvalidRequest`."""
     if not 0 <= request.amount <= MAX_AMOUNT:
-        raise InvalidRequest(f"amount is not between 0 and {MAX_AMOUNT}")
+        raise InvalidRequest(f"amount is not between 0 and {MAX_AMOUNT}", field="amount")
     if request.currency != currency:
-        raise InvalidRequest(f"currency: balances are kept in {currency}")
+        raise InvalidRequest(f"currency: balances are kept in {currency}", field="currency")
     order_id, user_id = parse_id(request.order_id, "order_id"), parse_id(request.user_id, "user_id")
     return Charge(order_id, user_id, request.amount, request.currency)
 

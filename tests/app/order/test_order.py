@@ -16,6 +16,7 @@ from app.errors import (
     OutOfStock,
     PaymentDeclined,
     Unauthenticated,
+    Unavailable,
 )
 from app.identity import ADMIN, CUSTOMER, NOBODY, Caller
 from app.ids import new_id
@@ -221,3 +222,44 @@ async def test_a_service_that_hangs_costs_the_client_an_error_in_time_and_nobody
     await until(shop.ended)
     assert await shop.step(user) == "failed"
     assert (await shop.balance(user), await shop.stock(product)) == (OPENING, (5, 0, 0))
+
+
+@pytest.mark.parametrize("name", ["payment", "product"])
+async def test_a_service_that_dies_under_an_order_leaves_nothing_half_done(shop: Any, until: Any, name: str):
+    user, product = new_id(), await shop.product(stock=5)
+    await shop.balance(user)
+    lock = {
+        "payment": ("SELECT 1 FROM accounts WHERE user_id = %s FOR UPDATE", user),
+        "product": ("SELECT 1 FROM products WHERE id = %s FOR UPDATE", product),
+    }[name]
+    async with await shop.connect(name) as conn, conn.transaction():
+        await conn.execute(lock[0], [lock[1]])
+        request = asyncio.create_task(shop.place(user, (product, 1)))
+
+        async def waits_for_the_lock() -> list[Any]:
+            query = "SELECT 1 FROM pg_stat_activity WHERE datname = %s AND wait_event_type = 'Lock'"
+            return await shop.rows(name, query, f"goshop_{name}")  # type: ignore[no-any-return]
+
+        await until(waits_for_the_lock, "a statement that waits")
+        shop.processes[name].kill()
+        with pytest.raises(Unavailable):
+            await request
+    await shop.processes[name].start()
+    await until(shop.ended)
+    assert await shop.step(user) == "failed"
+    assert (await shop.balance(user), await shop.booked(user)) == (OPENING, 0)
+    assert await shop.stock(product) == (5, 0, 0)
+
+
+async def test_what_the_provider_booked_outlives_a_payment_service_killed_while_it_waited(shop: Any, until: Any):
+    user, product = new_id(), await shop.product(stock=5, price=LATE)
+    request = asyncio.create_task(shop.place(user, (product, 1)))
+    booked = "SELECT 1 FROM sandbox.bookings b JOIN payments p ON p.id = b.payment_id WHERE p.user_id = %s"
+    await until(lambda: shop.rows("payment", booked, user), "a booking")
+    shop.processes["payment"].kill()
+    with pytest.raises(Unavailable):
+        await request
+    assert await shop.booked(user) == LATE
+    await shop.processes["payment"].start()
+    await until(shop.ended)
+    assert (await shop.balance(user), await shop.booked(user)) == (OPENING, 0)
