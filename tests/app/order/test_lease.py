@@ -87,3 +87,12 @@ async def test_an_ended_order_is_never_taken_over(pool: Pool):
     await place(store)
     await finish(store)
     assert not await store.claim()
+
+
+async def test_a_claimer_does_not_wait_for_an_order_that_somebody_has_locked(pool: Pool):
+    store = Store(pool, lease=60.0)
+    await finish(store)
+    locked, free = await place(Store(pool, lease=0.0)), await place(Store(pool, lease=0.0))
+    async with pool.connection() as conn, conn.transaction():
+        await conn.execute("SELECT 1 FROM orders WHERE id = %s FOR UPDATE", [locked.id])
+        assert [order.id for order, _ in await store.claim()] == [free.id]
