@@ -28,11 +28,16 @@ def markdown(text: object) -> str:
 
 
 def code(text: object) -> str:
-    """Return text as a Markdown code span that also a table cell takes."""
-    shown = plain(text).replace("|", "\\|")
+    """Return text as a Markdown code span."""
+    shown = plain(text) or "-"
     fence = "`" * (max(map(len, re.findall("`+", shown)), default=0) + 1)
     padding = " " if "`" in shown else ""
     return f"{fence}{padding}{shown}{padding}{fence}"
+
+
+def cell(text: object) -> str:
+    """Return text as a Markdown code span in a table: there, and only there, a pipe must be escaped in it."""
+    return code(text).replace("|", "\\|")
 
 
 def attribute(text: object) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from slo.evidence import Evidence
 from slo.report import figures
-from slo.report.foreign import code, markdown
+from slo.report.foreign import cell, code, markdown
 from slo.report.table import reconciliation_line
 from slo.verdict import Verdict
 
@@ -57,11 +57,11 @@ def _causes(verdict: Verdict) -> Iterator[str]:
         (
             markdown(cause.objective),
             f"{cause.share:.0%}",
-            code(cause.service),
-            code(cause.span),
-            code(cause.table) if cause.table else figures.NOTHING,
-            code(cause.endpoint),
-            code(cause.trace_ids[0]) if cause.trace_ids else figures.NOTHING,
+            cell(cause.service),
+            cell(cause.span),
+            cell(cause.table),
+            cell(cause.endpoint),
+            cell(next(iter(cause.trace_ids), "")),
         )
         for cause in verdict.causes
     ]
@@ -80,7 +80,7 @@ def _load(verdict: Verdict, evidence: Evidence) -> Iterator[str]:
     yield ""
     rows = [
         (
-            code(row.endpoint),
+            cell(row.endpoint),
             str(row.requests),
             figures.seconds(row.median),
             figures.seconds(row.p99),
