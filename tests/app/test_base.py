@@ -72,6 +72,14 @@ def test_a_deadline_only_shrinks(seconds: list[float]) -> None:
     assert deadline.remaining(7) == 7
 
 
+def test_undoing_has_time_of_its_own_when_the_request_has_none_left() -> None:
+    with deadline.within(-1):
+        with deadline.afresh(5):
+            assert 4 < deadline.remaining(10) <= 5
+        with pytest.raises(errors.DeadlineExceeded):
+            deadline.remaining(10)
+
+
 def test_no_time_left_is_an_error_before_the_call() -> None:
     with deadline.within(-1), pytest.raises(errors.DeadlineExceeded):
         deadline.remaining(4)
