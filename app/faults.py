@@ -68,7 +68,7 @@ def _parse(text: str) -> Fault:
     if kind not in POINTS[point]:
         raise FaultError(f"{text!r}: {point} takes {' or '.join(POINTS[point])}, not {kind!r}")
     if (kind in _WITH_DURATION) != (match["amount"] is not None):
-        raise FaultError(f"{text!r}: {kind} {'needs' if kind in _WITH_DURATION else 'takes no'} duration")
+        raise FaultError(f"{text!r}: {kind} {'needs a' if kind in _WITH_DURATION else 'takes no'} duration")
     seconds = float(match["amount"] or 0) / (1000 if match["unit"] == "ms" else 1)
     share = float(match["share"] or 100) / 100
     if share > 1:
