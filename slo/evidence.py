@@ -54,7 +54,7 @@ class Outlier:
 
 @dataclass(frozen=True, slots=True)
 class Bin:
-    """How many answered, judged requests took `low` <= duration < `high` s."""
+    """How many answered, judged requests took `low` < duration <= `high` s."""
 
     low: float
     high: float
@@ -106,10 +106,16 @@ class Waterfall:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What the reports draw."""
+    """What the reports draw.
+
+    `origin` is the start of the first request in unix s, `above` counts the answered, judged requests that were slower
+    than the latency target.
+    """
 
     gate: Gate
     load: LoadFacts
+    origin: float
+    above: int
     moments: tuple[Moment, ...]
     outliers: tuple[Outlier, ...]
     bins: tuple[Bin, ...]
@@ -150,9 +156,11 @@ def gather(gate: Gate, load: LoadFacts, samples: Sequence[Sample], spans: Spans,
     return Evidence(
         gate=gate,
         load=load,
+        origin=min((sample.start for sample in samples), default=load.begin),
+        above=sum(is_judged(s) and not is_unanswered(s) and s.duration > limit for s in samples),
         moments=tuple(moments(samples, limit)),
         outliers=outliers(samples, limit),
-        bins=bins(samples),
+        bins=bins(samples, gate.latency_target or 1.0),
         endpoints=endpoint_rows(samples, limit),
         slowest=drawn(traces.slowest),
         failed=drawn(traces.failed),
@@ -196,19 +204,19 @@ def outliers(samples: Sequence[Sample], limit: float) -> tuple[Outlier, ...]:
     )
 
 
-def bins(samples: Sequence[Sample]) -> tuple[Bin, ...]:
-    """Return the distribution of the judged durations, twelve bins a decade, without gaps."""
+def bins(samples: Sequence[Sample], target: float) -> tuple[Bin, ...]:
+    """Return the distribution of the judged durations, twelve bins a decade without gaps, one edge at the target."""
     counts: dict[int, int] = defaultdict(int)
     for sample in samples:
         if is_judged(sample) and not is_unanswered(sample):
-            counts[math.floor(math.log10(max(sample.duration, 1e-6)) * _BINS_PER_DECADE)] += 1
+            # The upper edge belongs to a bin: what takes exactly the target is within it.
+            counts[math.ceil(math.log10(max(sample.duration, 1e-6) / target) * _BINS_PER_DECADE)] += 1
     if not counts:
         return ()
-    return tuple(Bin(_edge(index), _edge(index + 1), counts[index]) for index in range(min(counts), max(counts) + 1))
-
-
-def _edge(index: int) -> float:
-    return math.pow(10.0, index / _BINS_PER_DECADE)
+    edges = {
+        index: target * math.pow(10.0, index / _BINS_PER_DECADE) for index in range(min(counts) - 1, max(counts) + 1)
+    }
+    return tuple(Bin(edges[index - 1], edges[index], counts[index]) for index in range(min(counts), max(counts) + 1))
 
 
 def endpoint_rows(samples: Sequence[Sample], limit: float) -> tuple[EndpointRow, ...]:

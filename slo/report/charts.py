@@ -21,6 +21,8 @@ STRIP: Final = 26.0
 _DECADES: Final = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 _SMALLEST: Final = 1e-4
 _PALETTE: Final = 8
+# The bin above the target begins at the target but for rounding.
+_EDGE: Final = 1 - 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +162,7 @@ def time_chart(evidence: Evidence) -> TimeChart | None:
         outliers=tuple(_outlier(each, x, y) for each in evidence.outliers),
         failures=tuple(_failures(m, x) for m in moments if m.unavailable),
         target=None if target is None else y(target),
-        warmup_width=max((x(m.at + m.seconds) - LEFT for m in moments if m.warmup), default=0.0),
+        warmup_width=x(evidence.load.begin - evidence.origin) - LEFT,
         ticks_x=tuple(Tick(x(at), f"{at:g} s") for at in _steps(length)),
         ticks_y=tuple(Tick(y(value), figures.seconds(value)) for value in _DECADES if y.low <= value <= y.high),
         floor=floor,
@@ -224,9 +226,7 @@ def distribution(evidence: Evidence) -> Distribution | None:
     return Distribution(
         bars=tuple(_bin(each, x, y, floor, target) for each in bins if each.count),
         target=None if target is None else x(target),
-        above=figures.percent(
-            sum(each.count for each in bins if each.low >= (target or math.inf)) / sum(each.count for each in bins)
-        ),
+        above=figures.percent(evidence.above / sum(each.count for each in bins)),
         ticks_x=tuple(Tick(x(value), figures.seconds(value)) for value in _DECADES if x.low <= value <= x.high),
         ticks_y=tuple(Tick(y(count), f"{count:,}".replace(",", " ")) for count in counts),
         floor=floor,
@@ -235,7 +235,7 @@ def distribution(evidence: Evidence) -> Distribution | None:
 
 def _bin(each: Bin, x: Scale, y: Scale, floor: float, target: float | None) -> Bar:
     title = f"{figures.seconds(each.low)} to {figures.seconds(each.high)}: {each.count} requests"
-    kind = "bad" if target is not None and each.low >= target else "good"
+    kind = "bad" if target is not None and each.low >= target * _EDGE else "good"
     left, top = x(each.low), y(each.count)
     return Bar(left + 0.5, top, max(1.0, x(each.high) - left - 1), round(floor - top, 2), kind, title)
 

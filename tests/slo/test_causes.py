@@ -224,6 +224,23 @@ def test_children_in_parallel_are_not_counted_twice(run):
     assert "gateway" not in causes
 
 
+def cancelled_siblings(sample):
+    """Three calls in parallel: one fails, the others are cancelled, the first of them before the failure is stamped."""
+    sample = replace(sample, status=503, expected=False)
+    maker = SpanMaker(sample.trace_id)
+    root = maker.entry(sample, error="Unavailable")
+    begin = sample.start + 0.002
+    maker.call(root, "product.v1.ProductService/GetProducts", begin, begin + 0.003, error="CANCELLED")
+    maker.call(root, "payment.v1.PaymentService/GetPayment", begin, begin + 0.004, error="UNAVAILABLE")
+    maker.call(root, "order.v1.OrderService/GetOrder", begin, begin + 0.005, error="CANCELLED")
+    return sample, maker.spans
+
+
+def test_calls_that_were_cancelled_because_another_failed_are_not_the_cause(run):
+    run.spoil(0.3, "/api/orders/{id}", cancelled_siblings)
+    assert first_of(run).service == "payment"
+
+
 def test_a_run_without_spans_names_no_cause(run):
     run.spoil(0.3, SEARCH, delayed)
     assert causes_of(run, spans=None, access_lines=None, server_requests=None) == ()
