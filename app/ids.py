@@ -1,10 +1,15 @@
-"""Identifiers: UUIDv7, so that rows arrive in the order of their index (RFC 9562, section 5.7)."""
+"""Identifiers: UUIDv7, so that rows arrive in the order of their index (RFC 9562, section 5.7); keys that clients choose."""
 
+import re
 import secrets
 import time
 import uuid
+from typing import Final
 
 from app.errors import InvalidRequest
+
+# Printable ASCII (draft-ietf-httpapi-idempotency-key-header), short enough for an index.
+_IDEMPOTENCY_KEY: Final = re.compile(r"[!-~]{0,200}")
 
 
 def new_id() -> str:
@@ -21,3 +26,12 @@ def parse_id(text: str, name: str = "id") -> str:
         return str(uuid.UUID(text))
     except ValueError:
         raise InvalidRequest(f"{name}: not a UUID", field=name) from None
+
+
+def parse_idempotency_key(text: str) -> str:
+    """Return a client's idempotency key, "" for none, or raise `InvalidRequest`."""
+    if not _IDEMPOTENCY_KEY.fullmatch(text):
+        raise InvalidRequest(
+            "idempotency_key: up to 200 printable ASCII characters without spaces", field="idempotency_key"
+        )
+    return text

@@ -8,7 +8,7 @@ import grpc
 
 from app import identity
 from app.errors import InvalidRequest, NotFound
-from app.ids import parse_id
+from app.ids import parse_id, parse_idempotency_key
 from app.payment.cashier import Cashier
 from app.payment.domain import Payment, read_charge, to_message
 from app.rpc.payment.v1 import payment_pb2 as pb
@@ -43,8 +43,9 @@ class PaymentApi(PaymentServiceServicer):
     async def Refund(self, request: pb.RefundRequest, _context: Context) -> pb.Payment:
         """Give the money of a charged payment back, once."""
         identity.require_admin()
+        key = parse_idempotency_key(request.idempotency_key)
         payment = _require_owner(await self._store.by_id(parse_id(request.payment_id, "payment_id")))
-        return to_message(await self._cashier.refund(payment, request.idempotency_key))
+        return to_message(await self._cashier.refund(payment, key))
 
     async def GetPayment(self, request: pb.GetPaymentRequest, _context: Context) -> pb.Payment:
         """Return a payment by its own id or by its order's."""

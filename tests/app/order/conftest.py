@@ -32,6 +32,7 @@ from app.rpc.product.v1.product_pb2_grpc import ProductServiceStub
 from app.rpc_client import Peers
 from goshop.embedded import PostgresServer, ValkeyServer
 from goshop.processes import Child, kill, last_lines, spawn, stop
+from telemetry.spans import read_spans
 
 OPENING: Final = 10_000_000
 PRICE: Final = 1_000
@@ -61,7 +62,8 @@ class Process:
     def __init__(self, name: str, environ: dict[str, str], log: Path) -> None:
         self.name = name
         self.log = log
-        self._environ = environ
+        self.span_file = log.with_suffix(".otlp")
+        self._environ = environ | {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": f"file:{self.span_file}"}
         self._ready = f"http://{environ[f'GOSHOP_SERVICES__{name.upper()}__INTERNAL']}/ready"
         self._child: Child | None = None
 
@@ -169,6 +171,10 @@ class Shop:
         query = "SELECT stock, reserved, sold FROM stock_balance WHERE product_id = %s"
         row = (await self.rows("product", query, product))[0]
         return row["stock"], row["reserved"], row["sold"]
+
+    def spans(self) -> list[Any]:
+        """Every span that the processes have exported; stop them first."""
+        return [span for process in self.processes.values() for span in read_spans(process.span_file)]
 
     async def booked(self, user: str) -> int:
         """What the provider holds of a user's money, by its own books."""
