@@ -22,6 +22,8 @@ _BUSY: Final = 0.9
 _LATE: Final = 0.1
 # Seconds by which wall clock and monotonic clock may part in one run.
 CLOCK_JUMP: Final = 0.25
+# Bytes; less is full.
+_DISK_FULL: Final = 64 * 1024
 _QUOTED: Final = 200
 
 
@@ -46,6 +48,8 @@ class Evidence(msgspec.Struct, frozen=True):
     # k6's own count of requests.
     counted: int | None
     log: K6Log
+    # Bytes free where k6 wrote.
+    free: int
     clock_jump: float = 0.0
 
 
@@ -112,8 +116,11 @@ def _ended_by_itself(evidence: Evidence) -> str:
 
 
 def _output_written(evidence: Evidence) -> str:
+    """Tell whether writing failed. On a full disk k6's complaint is lost with the rest, so the disk is asked too."""
     error = evidence.log.write_error
-    return f"k6 could not write its samples, is the disk full? {error!r}" if error else ""
+    if evidence.free < _DISK_FULL:
+        return f"the disk that k6 writes its samples to is full ({evidence.free} bytes are free): free some or choose another"
+    return f"k6 could not write its samples: {error!r}" if error else ""
 
 
 def _summary_written(evidence: Evidence) -> str:

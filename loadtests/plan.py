@@ -76,6 +76,8 @@ def _users(load: Users) -> dict[str, _Scenario]:
             "tags": {"phase": JUDGED},
         }
         for journey in weights
+        # k6 refuses a scenario that never has a user.
+        if start[journey] or any(users[journey] for _, users in stages)
     }
 
 

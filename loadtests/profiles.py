@@ -21,6 +21,7 @@ JOURNEYS: Final = {"query": {"product": 20, "page": 13}, "order": {"read": 13, "
 # Seconds. A request that takes longer has failed; every graceful time is longer than all requests of an iteration.
 REQUEST_TIMEOUT: Final = 10.0
 _GRACE: Final = 5.0
+_SHORTEST: Final = 1.0
 
 
 class Stage(msgspec.Struct, frozen=True):
@@ -92,12 +93,16 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
         return self.warmup + self.seconds
 
     def shortened(self, factor: float) -> "Profile":
-        """Return the same profile with every planned time multiplied by `factor`; pauses and graceful times stay."""
+        """Return the same profile with every planned time multiplied by `factor`; pauses and graceful times stay.
+
+        k6 takes no phase below one second, so none gets shorter than that.
+        """
         load = self.load
         if isinstance(load, Users):
             stages = tuple(Stage(stage.seconds * factor, stage.users) for stage in load.stages)
             load = msgspec.structs.replace(load, stages=stages)
-        return msgspec.structs.replace(self, load=load, seconds=self.seconds * factor, warmup=self.warmup * factor)
+        seconds, warmup = max(_SHORTEST, self.seconds * factor), self.warmup and max(_SHORTEST, self.warmup * factor)
+        return msgspec.structs.replace(self, load=load, seconds=seconds, warmup=warmup)
 
     def require_reach(self, target: float, latency: float = 0.2) -> None:
         """Raise ValueError if the profile cannot reach `target` requests/s at a mean latency of `latency` seconds.

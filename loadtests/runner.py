@@ -1,5 +1,6 @@
 """One run of load from a profile to a record of every request."""
 
+import shutil
 import time
 from collections import deque
 from collections.abc import Callable
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from loadtests import health, k6
+from loadtests.data import require_data
 from loadtests.errors import LoadError
 from loadtests.plan import SCRIPT, make_plan, write_plan
 from loadtests.profiles import Profile
@@ -31,13 +33,15 @@ def run(
 ) -> LoadRun:
     """Load `url` and return every sample. Leaves samples.csv, summary.json and stderr.log in `out_folder`.
 
-    A failed measurement does not raise: it is a run with `problems`. Ctrl-C stops k6 and is raised again. Call this from
+    `script`: k6 JavaScript of your own in place of the shop's; it may read any `data_file`. A failed measurement does not raise: it is a run with `problems`. Ctrl-C stops k6 and is raised again. Call this from
     the main thread, or one that outlives the run: k6 dies with the thread that started it.
     """
     files = k6.K6Files(out_folder.resolve())
     began = time.time()
     try:
         binary = k6.find_k6()
+        if script is None:
+            require_data(data_file, profile.total_seconds)
         files.clear()
         write_plan(make_plan(profile, url, data_file), files.plan)
         session = _Session(profile, SampleReader(files.samples), on_progress)
@@ -61,6 +65,7 @@ def _record(session: "_Session", url: str, began: float, files: k6.K6Files, exit
         reader=reader,
         counted=health.read_count(files.summary),
         log=health.read_log(files.stderr),
+        free=shutil.disk_usage(files.folder).free,
         clock_jump=session.clock_jump,
     )
     return LoadRun(

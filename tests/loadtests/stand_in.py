@@ -14,12 +14,12 @@ import uvicorn
 
 Headers = dict[str, str]
 Answer = tuple[int, Any, Headers]
-Before = Callable[[str, str], Awaitable[Answer | None]]
+Before = Callable[[str], Awaitable[Answer | None]]
 ADMIN = ("admin@example.test", "an admin's password")
 
 
 class StandIn:
-    """The application. `before(method, path)` may answer in its place, wait, or raise."""
+    """The application. `before("GET /api/products")` may answer in its place, wait, or raise."""
 
     def __init__(self, before: Before | None = None) -> None:
         self.before = before
@@ -55,7 +55,7 @@ class StandIn:
 
     async def _answer(self, scope: Any, headers: Headers, body: Any) -> Answer:
         method, path = scope["method"], scope["path"]
-        if self.before and (answer := await self.before(method, path)):
+        if self.before and (answer := await self.before(f"{method} {path}")):
             return answer
         query = {name: values[0] for name, values in parse_qs(scope["query_string"].decode()).items()}
         route = getattr(self, f"{method}_{_template(path).replace('/{id}', '_id').replace('/', '_')}".lower())
