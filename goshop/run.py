@@ -38,13 +38,6 @@ class RunFolder:
         return run
 
     @classmethod
-    def open(cls, path: Path) -> Self:
-        """Open the folder of an earlier run; raises `RunFolderError`."""
-        if not path.is_dir():
-            raise RunFolderError(f"{path}: there is no such run")
-        return cls(path.absolute())
-
-    @classmethod
     def latest(cls, root: Path = DEFAULT_ROOT) -> Self:
         """Open the newest run under `root`; raises `RunFolderError` when there is none."""
         for run in cls.newest_first(root):

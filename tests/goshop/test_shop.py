@@ -4,8 +4,6 @@ import contextlib
 import os
 import signal
 import socket
-import sys
-from pathlib import Path
 
 import psycopg
 import pytest
@@ -16,36 +14,14 @@ from goshop.processes import StartError, wait_until
 from goshop.run import RunFolder
 from goshop.shop import Shop
 
-STANDIN = Path(__file__).with_name("standin.py")
 NAMES = {"user", "product", "order", "payment", "gateway"}
-
-
-def standin(name, mode=""):
-    return [sys.executable, str(STANDIN), name, mode]
-
-
-@pytest.fixture
-def run(state_folder):
-    return RunFolder.create(state_folder / "runs")
-
-
-def processes_of(run):
-    """Every process whose command line or environment names the run."""
-    found = {}
-    needle = run.path.name.encode()
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid():
-            with contextlib.suppress(OSError):
-                if needle in (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes():
-                    found[int(entry.name)] = (entry / "cmdline").read_bytes().replace(b"\0", b" ")
-    return found
 
 
 def every_port(shop):
     return [port for service in shop.services.values() for port in service.ports.values()]
 
 
-def test_a_shop_is_up_with_everything_that_services_need_and_gone_afterwards(run):
+def test_a_shop_is_up_with_everything_that_services_need_and_gone_afterwards(run, standin, processes_of):
     with Shop.start(run, command=standin) as shop:
         assert set(shop.pids) == NAMES
         assert all(is_taken(port) for port in every_port(shop))
@@ -56,13 +32,13 @@ def test_a_shop_is_up_with_everything_that_services_need_and_gone_afterwards(run
         assert environ["GOSHOP_REDIS__URL"].startswith("unix:///")
         assert [path.stat().st_mode & 0o077 for path in (run.path, run.state / "keys")] == [0, 0]
         used = every_port(shop)
-    assert processes_of(run) == {}
+    assert processes_of(run.path) == set()
     assert not any(is_taken(port) for port in used)
     assert not run.state.exists()
     assert run.log("order").exists()
 
 
-def test_two_shops_run_side_by_side(run, state_folder):
+def test_two_shops_run_side_by_side(run, standin, state_folder):
     other = RunFolder.create(state_folder / "runs")
     with Shop.start(run, command=standin) as one, Shop.start(other, command=standin) as two:
         assert one.url != two.url
@@ -70,7 +46,7 @@ def test_two_shops_run_side_by_side(run, state_folder):
         assert one.postgres.host != two.postgres.host
 
 
-def test_a_service_that_was_killed_starts_again_on_its_ports(run):
+def test_a_service_that_was_killed_starts_again_on_its_ports(run, standin):
     with Shop.start(run, command=standin) as shop:
         before, address = shop.pids["order"], shop.internal["order"]
         shop.kill("order")
@@ -82,13 +58,13 @@ def test_a_service_that_was_killed_starts_again_on_its_ports(run):
         assert shop.ended() == {}
 
 
-def test_a_service_that_ends_by_itself_is_noticed(run):
+def test_a_service_that_ends_by_itself_is_noticed(run, standin):
     with Shop.start(run, command=standin) as shop:
         os.kill(shop.pids["payment"], signal.SIGKILL)
         assert wait_until(lambda: shop.ended() == {"payment": -signal.SIGKILL}, 5)
 
 
-def test_servers_that_were_killed_start_again_with_their_data(run):
+def test_servers_that_were_killed_start_again_with_their_data(run, standin):
     with Shop.start(run, command=standin) as shop:
         with psycopg.connect(shop.postgres.conninfo("goshop_order")) as conn:
             conn.execute("CREATE TABLE things AS SELECT 7 AS id")
@@ -102,7 +78,7 @@ def test_servers_that_were_killed_start_again_with_their_data(run):
             assert conn.execute("SELECT id FROM things").fetchone() == (7,)
 
 
-def test_a_service_that_dies_at_start_is_quoted_and_nothing_is_left(run):
+def test_a_service_that_dies_at_start_is_quoted_and_nothing_is_left(run, standin, processes_of):
     def command(name):
         return standin(name, "dies" if name == "payment" else "")
 
@@ -111,10 +87,10 @@ def test_a_service_that_dies_at_start_is_quoted_and_nothing_is_left(run):
     assert "the payment service exited with 3 before it was ready" in str(caught.value)
     assert "told you" in str(caught.value)
     assert "\x1b" not in str(caught.value)
-    assert processes_of(run) == {}
+    assert processes_of(run.path) == set()
 
 
-def test_a_service_that_never_gets_ready_is_given_up(run):
+def test_a_service_that_never_gets_ready_is_given_up(run, standin, processes_of):
     def command(name):
         return standin(name, "never" if name == "order" else "")
 
@@ -123,17 +99,17 @@ def test_a_service_that_never_gets_ready_is_given_up(run):
         Shop.start(run, command=command, ready_within=1.0),
     ):
         pass
-    assert processes_of(run) == {}
+    assert processes_of(run.path) == set()
 
 
-def test_a_service_that_ignores_the_request_to_end_is_killed(run, monkeypatch):
+def test_a_service_that_ignores_the_request_to_end_is_killed(run, standin, monkeypatch, processes_of):
     monkeypatch.setattr(services, "STOP_SECONDS", 0.3)
     with Shop.start(run, command=lambda n: standin(n, "stubborn")):
         pass
-    assert processes_of(run) == {}
+    assert processes_of(run.path) == set()
 
 
-def test_a_port_that_somebody_takes_meanwhile_is_replaced_by_another(run):
+def test_a_port_that_somebody_takes_meanwhile_is_replaced_by_another(run, standin):
     stolen = []
 
     @contextlib.contextmanager
@@ -149,7 +125,7 @@ def test_a_port_that_somebody_takes_meanwhile_is_replaced_by_another(run):
         assert set(shop.pids) == NAMES
 
 
-def test_the_public_port_can_be_chosen_and_a_taken_one_is_refused(run):
+def test_the_public_port_can_be_chosen_and_a_taken_one_is_refused(run, standin):
     with ports.reserve(1) as [port], Shop.start(run, command=standin, port=port) as shop:
         assert shop.url == f"http://127.0.0.1:{port}"
         with (

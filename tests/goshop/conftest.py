@@ -1,0 +1,46 @@
+"""What the launcher's tests share: a run's folder, stand-in services, and a look at what is left of a run."""
+
+import contextlib
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from goshop.run import RunFolder
+
+
+@pytest.fixture
+def run(state_folder):
+    return RunFolder.create(state_folder / "goshop")
+
+
+@pytest.fixture
+def standin():
+    """Make the command of a stand-in service, see standin.py."""
+
+    def command(name, mode=""):
+        return [sys.executable, str(Path(__file__).with_name("standin.py")), name, mode]
+
+    return command
+
+
+@pytest.fixture
+def processes_of():
+    """Find every process of a run by its command line, environment or working folder (PostgreSQL overwrites the first two)."""
+
+    def find(path):
+        return {
+            entry.name for entry in Path("/proc").iterdir() if entry.name.isdigit() and _belongs(entry, os.fspath(path))
+        }
+
+    return find
+
+
+def _belongs(entry, path):
+    if int(entry.name) == os.getpid():
+        return False
+    with contextlib.suppress(OSError):
+        said = (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes()
+        return path.encode() in said or str((entry / "cwd").readlink()).startswith(path)
+    return False
