@@ -21,11 +21,11 @@ _TEXT: Final = r"^[^\x00]*(?![\s\S])"
 _PLACE: Final = re.compile(r" - at `\$\.?(?P<key>[^`]*)`$")
 _NAMED: Final = re.compile(r"(?:unknown|required) field `(?P<key>[^`]+)`")
 
-Line = Annotated[str, msgspec.Meta(max_length=200, pattern=_LINE)]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=_LINE)]
 Text = Annotated[str, msgspec.Meta(max_length=4_000, pattern=_TEXT)]
 Email = Annotated[str, msgspec.Meta(min_length=3, max_length=254, pattern=_LINE, examples=["alice@test.com"])]
 Password = Annotated[str, msgspec.Meta(min_length=8, max_length=256, pattern=_TEXT)]
+Category = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=_LINE)]
 Sku = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._-]+(?![\s\S])")]
 # Minor units; the bound keeps every sum of an order within 64 bits.
 Price = Annotated[int, msgspec.Meta(ge=0, le=10**12)]

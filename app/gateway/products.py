@@ -8,7 +8,7 @@ from litestar.params import JSONBody, QueryParameter
 
 from app.gateway.access import ADMIN_ONLY
 from app.gateway.backends import backends
-from app.gateway.bodies import Body, Line, Name, PathId, Price, Sku, Stock, Text, Version
+from app.gateway.bodies import Body, Category, Name, PathId, Price, Sku, Stock, Text, Version
 from app.gateway.documentation import problems
 from app.ids import parse_id
 from app.rpc.product.v1 import product_pb2
@@ -17,7 +17,7 @@ Currency = Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{3}(?![\s\S])", descripti
 Limit = Annotated[int, QueryParameter(ge=1, le=100, description="Products on a page")]
 _NO_CONTROLS = r"^[^\x00-\x1f\x7f]*(?![\s\S])"
 Query = Annotated[str, QueryParameter(max_length=200, pattern=_NO_CONTROLS, description="Words to search for")]
-Category = Annotated[str, QueryParameter(max_length=200, pattern=_NO_CONTROLS)]
+Shelf = Annotated[str, QueryParameter(max_length=64, pattern=_NO_CONTROLS, description="A category")]
 Cursor = Annotated[str, QueryParameter(max_length=512, pattern=_NO_CONTROLS, description="The `next_cursor` before")]
 
 
@@ -27,7 +27,7 @@ class NewProduct(Body, frozen=True, kw_only=True):
     sku: Sku
     name: Name
     description: Text = ""
-    category: Line = ""
+    category: Category
     price: Price
     currency: Currency = "EUR"
     stock: Stock = 0
@@ -39,7 +39,7 @@ class ChangedProduct(Body, frozen=True, kw_only=True):
     version: Version
     name: Name
     description: Text = ""
-    category: Line = ""
+    category: Category
     price: Price
     stock: Stock
 
@@ -67,7 +67,7 @@ class Products(msgspec.Struct, frozen=True):
 
 @get("/api/products", tags=["products"], responses=problems(400, 401))
 async def search_products(
-    request: Request[Any, Any, Any], q: Query = "", category: Category = "", limit: Limit = 20, cursor: Cursor = ""
+    request: Request[Any, Any, Any], q: Query = "", category: Shelf = "", limit: Limit = 20, cursor: Cursor = ""
 ) -> Products:
     """Search by words and category, or list everything."""
     services = backends(request)

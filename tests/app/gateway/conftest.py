@@ -151,7 +151,9 @@ class Edge:
         self.products, self.orders, self.payments = neighbours
         self._admin = ""
         self.url = f"http://{settings.services['gateway'].http}"
-        self.client = httpx.AsyncClient(base_url=self.url, timeout=10.0, trust_env=False)
+        self.client = httpx.AsyncClient(
+            base_url=self.url, timeout=10.0, trust_env=False, limits=httpx.Limits(max_connections=None)
+        )
 
     async def register(self, email: str = "", password: str = PASSWORD) -> tuple[str, str]:
         """Make a customer and return its id and token."""

@@ -1,5 +1,6 @@
 """The edge API, end to end through a real gateway."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -82,7 +83,7 @@ async def test_the_admin_writes_the_catalogue_and_everybody_reads_it(edge: Any) 
     assert {key: made[key] for key in MUG} == MUG
     assert (made["currency"], made["version"]) == ("EUR", 1)
     assert (await edge.call("GET", f"/api/products/{made['id']}")).json() == made
-    changed = {"version": 1, "name": "Mug", "price": 500, "stock": 7}
+    changed = {"version": 1, "name": "Mug", "category": "kitchen", "price": 500, "stock": 7}
     admin = await edge.admin()
     answer = await edge.call("PUT", f"/api/products/{made['id']}", token=admin, json=changed)
     assert (answer.json()["price"], answer.json()["version"]) == (500, 2)
@@ -95,7 +96,9 @@ async def test_the_admin_writes_the_catalogue_and_everybody_reads_it(edge: Any) 
 async def test_customers_do_not_write_the_catalogue(edge: Any, method: str) -> None:
     _, token = await edge.register()
     path = "/api/products" if method == "POST" else f"/api/products/{new_id()}"
-    body = {"POST": MUG, "PUT": {"version": 1, "name": "Mug", "price": 1, "stock": 1}}.get(method)
+    body = {"POST": MUG, "PUT": {"version": 1, "name": "Mug", "category": "kitchen", "price": 1, "stock": 1}}.get(
+        method
+    )
     assert (await edge.call(method, path, token=token, json=body)).status_code == 403
     assert (await edge.call(method, path, json=body)).status_code == 401
 
@@ -222,3 +225,19 @@ async def test_the_document_declares_every_route_and_its_errors(edge: Any) -> No
         assert {"429", "503"} <= operation["responses"].keys()
         problems = [r for status, r in operation["responses"].items() if status >= "400"]
         assert all("application/problem+json" in problem["content"] for problem in problems)
+
+
+async def ask(edge: Any) -> bytes:
+    """Return the status line of a search on a connection of its own."""
+    host, _, port = edge.settings.services["gateway"].http.rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(b"GET /api/products?limit=1 HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+    answer = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    return answer.split(b"\r\n")[0]
+
+
+async def test_a_crowd_waits_its_turn_for_the_store_of_the_buckets(edge: Any) -> None:
+    answers = await asyncio.gather(*(ask(edge) for _ in range(300)))
+    assert set(answers) == {b"HTTP/1.1 200 OK"}
