@@ -27,6 +27,7 @@ from app.config import Settings
 from app.db import Pool, migrate, open_pool
 from app.discovery import StaticDiscovery
 from app.faults import Faults, parse_faults
+from app.http_protocol import BoundedProtocol
 from app.internal import internal_app
 from app.rpc_client import Peers
 from app.rpc_server import Registration, make_server
@@ -252,6 +253,8 @@ async def _listen(stack: AsyncExitStack, app: Any, address: str) -> None:
     sock = socket.create_server((host, int(port)), backlog=2048)
     config = uvicorn.Config(
         app,
+        http=BoundedProtocol,
+        ws="none",
         log_config=None,
         access_log=False,
         lifespan="on",

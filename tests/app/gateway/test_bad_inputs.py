@@ -1,6 +1,7 @@
 """What strangers send: every bad input gets a clear 4xx with a trace id, or does no harm."""
 
 import asyncio
+import contextlib
 import json
 import re
 from typing import Any
@@ -265,3 +266,24 @@ async def test_what_is_no_http_does_no_harm(edge: Any) -> None:
         writer.close()
         await writer.wait_closed()
     assert (await edge.call("GET", "/api/products")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "start", [b"GET /api/products HTTP/1.1\r\nhost: x\r\nx: ", b"GET /", b"GET / HTTP/1.1\r\n" + b"a:b\r\n" * 99]
+)
+async def test_headers_without_end_are_cut_off(edge: Any, start: bytes) -> None:
+    host, _, port = edge.settings.services["gateway"].http.rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(start)
+    try:
+        for _ in range(100):
+            writer.write(b"a" * 100_000)
+            await writer.drain()
+        cut_off = (await asyncio.wait_for(reader.read(), 5.0)).startswith(b"HTTP/1.1 431 ")
+    except ConnectionError:
+        # The server closed while we were still writing.
+        cut_off = True
+    writer.close()
+    with contextlib.suppress(ConnectionError):
+        await writer.wait_closed()
+    assert cut_off
