@@ -12,7 +12,7 @@ import msgspec
 
 from loadtests.k6 import K6Exit
 from loadtests.profiles import Arrivals, Profile, Users
-from loadtests.samples import Drop, Sample, SampleReader
+from loadtests.samples import SampleReader
 
 # Share of the planned requests that must have been started (shared rule: below, the measurement failed).
 _OFFERED: Final = 0.99
@@ -167,7 +167,7 @@ def _offered(evidence: Evidence) -> str:
         return ""
     planned = round(load.rate * evidence.profile.total_seconds)
     started = sum(evidence.reader.iterations.values())
-    blamed_on_shop = busy_drops(evidence.reader.samples, evidence.reader.drops, load.users)
+    blamed_on_shop = busy_drops(evidence.reader, load.users)
     if started + blamed_on_shop >= _OFFERED * planned:
         return ""
     return (
@@ -179,29 +179,31 @@ def _offered(evidence: Evidence) -> str:
 def _punctual(evidence: Evidence) -> str:
     """Tell, for the closed model, whether k6 was late: time that is neither a request nor a pause."""
     load = evidence.profile.load
-    total = evidence.reader.seconds["iteration_duration"]
+    reader = evidence.reader
+    total = reader.iteration_seconds
     if not isinstance(load, Users) or not total:
         return ""
-    asking = sum(sample.duration for sample in evidence.reader.samples) + evidence.reader.seconds["http_req_blocked"]
-    late = total - asking - load.pause * sum(evidence.reader.iterations.values())
+    asking = sum(end - sample.start for sample, end in zip(reader.samples, reader.ends, strict=True))
+    late = total - asking - load.pause * sum(reader.iterations.values())
     if late <= _LATE * total:
         return ""
     return f"users spent {late / total:.0%} of their time neither waiting nor pausing: this machine is too slow for the load"
 
 
-def busy_drops(samples: list[Sample], drops: list[Drop], users: int) -> int:
+def busy_drops(reader: SampleReader, users: int) -> int:
     """Count the dropped iterations at whose time the users of that scenario were waiting for answers."""
-    waiting = {drop.scenario: _Waiting(samples, drop.scenario) for drop in drops}
-    return sum(drop.count for drop in drops if waiting[drop.scenario].at(drop.at) >= _BUSY * users)
+    waiting = {drop.scenario: _Waiting(reader, drop.scenario) for drop in reader.drops}
+    return sum(drop.count for drop in reader.drops if waiting[drop.scenario].at(drop.at) >= _BUSY * users)
 
 
 class _Waiting:
     """How many requests of one scenario were under way at a time."""
 
-    def __init__(self, samples: list[Sample], scenario: str) -> None:
-        mine = [sample for sample in samples if sample.scenario == scenario]
-        self._starts = sorted(sample.start for sample in mine)
-        self._ends = sorted(sample.start + sample.duration for sample in mine)
+    def __init__(self, reader: SampleReader, scenario: str) -> None:
+        pairs = zip(reader.samples, reader.ends, strict=True)
+        mine = [(sample.start, end) for sample, end in pairs if sample.scenario == scenario]
+        self._starts = sorted(start for start, _ in mine)
+        self._ends = sorted(end for _, end in mine)
 
     def at(self, time: float) -> int:
         return bisect_right(self._starts, time) - bisect_right(self._ends, time)

@@ -55,13 +55,15 @@ class SampleReader:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.samples: list[Sample] = []
+        # When each of them ended, in the same order. It is later than start + duration by the wait for a connection.
+        self.ends: list[float] = []
         self.drops: list[Drop] = []
         # (unix time, active users), about once a second.
         self.users: list[tuple[float, int]] = []
         # Finished iterations by phase tag.
         self.iterations: Counter[str] = Counter()
-        # Sums of these rows in seconds, by metric.
-        self.seconds: Counter[str] = Counter()
+        # What all iterations lasted, in seconds.
+        self.iteration_seconds = 0.0
         self.malformed = 0
         self._offset = 0
         self._rest = b""
@@ -69,8 +71,7 @@ class SampleReader:
         self._traces: set[str] = set()
         self._rows: Final[dict[bytes, Callable[[list[str]], None]]] = {
             b"http_req_duration": self._request,
-            b"http_req_blocked": self._add_seconds,
-            b"iteration_duration": self._add_seconds,
+            b"iteration_duration": self._iteration_length,
             b"iterations": self._iteration,
             b"dropped_iterations": self._drop,
             b"vus": self._active_users,
@@ -134,6 +135,7 @@ class SampleReader:
         # A followed redirect is one trace with a row per hop; only the first hop began when the journey says.
         begun = "" if trace_id in self._traces else known.get("start_ms", "")
         self._traces.add(trace_id)
+        self.ends.append(end)
         self.samples.append(
             Sample(
                 trace_id=trace_id,
@@ -152,8 +154,8 @@ class SampleReader:
     def _iteration(self, row: list[str]) -> None:
         self.iterations[_pairs(row[9]).get("phase", "")] += int(float(row[2]))
 
-    def _add_seconds(self, row: list[str]) -> None:
-        self.seconds[row[0]] += float(row[2]) / 1e3  # type: ignore[assignment]  # a Counter adds floats as well
+    def _iteration_length(self, row: list[str]) -> None:
+        self.iteration_seconds += float(row[2]) / 1e3
 
     def _drop(self, row: list[str]) -> None:
         self.drops.append(Drop(int(row[1]) / 1e9, row[7], int(float(row[2]))))

@@ -21,6 +21,7 @@ def sample(start: float = 0.0, duration: float = 0.1, **changes: Any) -> Sample:
 def reader(*samples: Sample, drops: tuple[Drop, ...] = (), iterations: int = 10) -> SampleReader:
     made = SampleReader(Path("none.csv"))
     made.samples, made.drops = list(samples) or [sample() for _ in range(10)], list(drops)
+    made.ends = [one.start + one.duration for one in made.samples]
     made.iterations["judged"] = iterations
     return made
 
@@ -70,13 +71,19 @@ def test_what_is_wrong_is_said_and_nothing_else(seen: Evidence, said: str) -> No
 
 def test_a_drop_while_all_users_wait_is_the_shops() -> None:
     waiting = [sample(start=0.0, duration=2.0) for _ in range(4)]
-    drops = [Drop(1.0, "open", 3), Drop(2.5, "open", 1)]
-    assert busy_drops(waiting, drops, users=4) == 3
+    drops = (Drop(1.0, "open", 3), Drop(2.5, "open", 1))
+    assert busy_drops(reader(*waiting, drops=drops), users=4) == 3
+
+
+def test_a_user_who_waits_for_a_connection_waits() -> None:
+    read = reader(*(sample(duration=0.0, status=0) for _ in range(4)), drops=(Drop(1.0, "open", 3),))
+    read.ends = [10.0] * 4
+    assert busy_drops(read, users=4) == 3
 
 
 def test_users_of_another_scenario_do_not_wait_for_this_one() -> None:
     waiting = [sample(duration=2.0, scenario="warmup") for _ in range(4)]
-    assert busy_drops(waiting, [Drop(1.0, "open", 1)], users=4) == 0
+    assert busy_drops(reader(*waiting, drops=(Drop(1.0, "open", 1),)), users=4) == 0
 
 
 def test_the_log_tells_exceptions_from_errors(tmp_path: Path) -> None:

@@ -302,6 +302,16 @@ def test_a_full_disk_is_a_failed_measurement(shop: Served, data: Path, tmp_path:
     assert "k6 left no summary to count its requests by" in problems
 
 
+def test_k6_that_does_not_end_is_stopped_and_its_samples_are_kept(
+    shop: Served, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("loadtests.runner._START_SECONDS", -15.5)
+    load = run(LONGER, shop.url, data, tmp_path / "k6")
+    (problem,) = load.problems
+    assert problem.startswith("k6 did not run to its end: it did not end in time")
+    assert 0 < len(load.samples) == load.counted
+
+
 def test_k6_missing_is_a_failed_measurement_in_one_sentence(
     shop: Served, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

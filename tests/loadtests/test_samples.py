@@ -12,7 +12,6 @@ HEADER = (
 REQUEST = "http_req_duration,1795430059859978231,549.097,,true,GET,GET /api/products,smoke,200,phase=judged,start_ms=1795430059310&trace_id=abc\n"
 REST = (
     "http_reqs,1795430059859978231,1.000000,,true,GET,GET /api/products,smoke,200,phase=judged,trace_id=abc\n"
-    "http_req_blocked,1795430059859978231,2.500000,,true,GET,GET /api/products,smoke,200,phase=judged,trace_id=abc\n"
     "iteration_duration,1795430059859978231,551.0,,,,,smoke,,phase=judged,trace_id=abc\n"
     "iterations,1795430059859978231,1.000000,,,,,smoke,,phase=judged,trace_id=abc\n"
     "dropped_iterations,1795430060658140297,2.000000,,,,,smoke,,,\n"
@@ -50,7 +49,8 @@ def test_drops_users_and_iterations_are_read(tmp_path: Path) -> None:
     assert reader.drops == [Drop(pytest.approx(1795430060.658), "smoke", 2)]
     assert reader.users == [(pytest.approx(1795430060.806), 5)]
     assert reader.iterations == {"judged": 1}
-    assert reader.seconds == {"http_req_blocked": 0.0025, "iteration_duration": 0.551}
+    assert reader.iteration_seconds == 0.551
+    assert reader.ends == [pytest.approx(1795430059.859978)]
 
 
 def test_columns_are_found_by_name(tmp_path: Path) -> None:
