@@ -9,7 +9,7 @@ from typing import Final
 from app.errors import InvalidRequest
 
 # Printable ASCII (draft-ietf-httpapi-idempotency-key-header), short enough for an index.
-_IDEMPOTENCY_KEY: Final = re.compile(r"[!-~]{0,200}")
+_IDEMPOTENCY_KEY: Final = re.compile(r"[!-~]{0,255}")
 
 
 def new_id() -> str:
@@ -32,6 +32,6 @@ def parse_idempotency_key(text: str) -> str:
     """Return a client's idempotency key, "" for none, or raise `InvalidRequest`."""
     if not _IDEMPOTENCY_KEY.fullmatch(text):
         raise InvalidRequest(
-            "idempotency_key: up to 200 printable ASCII characters without spaces", field="idempotency_key"
+            "idempotency_key: up to 255 printable ASCII characters without spaces", field="idempotency_key"
         )
     return text

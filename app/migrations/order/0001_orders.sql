@@ -4,7 +4,7 @@ CREATE TABLE orders (
     id uuid PRIMARY KEY,
     user_id uuid NOT NULL,
     -- NULL: the client will not ask again.
-    idempotency_key text CHECK (idempotency_key ~ '^[!-~]{1,200}$'),
+    idempotency_key text CHECK (idempotency_key ~ '^[!-~]{1,255}$'),
     step text NOT NULL CHECK (step IN (
         'reserving', 'charging', 'confirming', 'confirmed', 'uncharging', 'releasing', 'failed',
         'refunding', 'returning', 'cancelled')),

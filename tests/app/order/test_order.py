@@ -139,7 +139,7 @@ async def test_keys_of_different_users_are_different_keys(shop: Any):
     assert orders[0].id != orders[1].id
 
 
-@pytest.mark.parametrize("key", ["a b", "käse", "\0", "x" * 201])
+@pytest.mark.parametrize("key", ["a b", "käse", "\0", "x" * 256])
 async def test_a_key_that_is_not_printable_ascii_is_refused(shop: Any, key: str):
     with pytest.raises(InvalidRequest, match="idempotency_key"):
         await shop.place(new_id(), (new_id(), 1), key=key)

@@ -194,7 +194,7 @@ async def test_the_key_of_one_refund_does_not_refund_another_payment(till: Any):
     assert await till.balance(user) == OPENING - 500
 
 
-@pytest.mark.parametrize("key", ["\0", "a b", "x" * 201])
+@pytest.mark.parametrize("key", ["\0", "a b", "x" * 256])
 async def test_a_malformed_refund_key_is_an_invalid_request(till: Any, key: str):
     payment = await till.charge(new_id(), 500)
     with pytest.raises(InvalidRequest, match="idempotency_key"):
