@@ -1,6 +1,7 @@
 """Every error as problem details with the trace id (RFC 9457): the one place where exceptions become HTTP answers."""
 
 import logging
+from math import ceil
 from typing import Any, Final
 
 import msgspec
@@ -30,7 +31,7 @@ class Problem(msgspec.Struct, omit_defaults=True):
 
 def on_shop_error(_request: Request[Any, Any, Any], error: ShopError) -> Response[bytes]:
     """Answer with what the error says of itself."""
-    headers = {"retry-after": str(max(1, round(error.retry_after)))} if error.retry_after else {}
+    headers = {"retry-after": str(max(1, ceil(error.retry_after)))} if error.retry_after else {}
     if error.http_status == 401:  # noqa: PLR2004 - RFC 9110, section 15.5.2
         headers["www-authenticate"] = "Bearer"
     errors = [{"key": error.field, "message": str(error)}] if error.field else []

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable
+from math import ceil
 from typing import Final
 
 from litestar.enums import ScopeType
@@ -65,7 +66,7 @@ class Admission:
         return caller, await self._buckets.take(f"subject:{caller.subject}" if caller.subject else address)
 
     def _describe(self, allowance: Allowance) -> Headers:
-        left = b'"bucket";r=%d;t=%d' % (allowance.left, 1 if allowance.wait else 0)
+        left = b'"bucket";r=%d;t=%d' % (allowance.left, ceil(allowance.wait))
         return ((b"ratelimit-policy", self._buckets.policy), (b"ratelimit", left))
 
 
