@@ -110,3 +110,31 @@ def serve(name: str, environment: str) -> None:
         from app import service  # noqa: PLC0415 - slow; settings that do not fit are said first
 
         service.run(name, settings)
+
+
+@main.command()
+@click.argument("trace_id", metavar="ID")
+@click.option(
+    "--run", "folder", type=click.Path(path_type=Path), help="Look in this run only (by default: in all, newest first)."
+)
+@click.option(
+    "--dir",
+    "root",
+    type=click.Path(path_type=Path),
+    default=DEFAULT_ROOT,
+    show_default=True,
+    help="Where runs are kept.",
+)
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+def trace(trace_id: str, folder: Path | None, root: Path, *, as_json: bool) -> None:
+    """Draw one request across all services, with its log lines in order of time.
+
+    ID is what answers carry in `x-trace-id`, or the beginning of it.
+    """
+    with explained():
+        from goshop.trace import TraceNotFound, run_trace  # noqa: PLC0415 - see the module
+
+        try:
+            run_trace(trace_id, folder=folder, root=root, machine=as_json)
+        except TraceNotFound as error:
+            raise Misuse(str(error)) from None

@@ -21,12 +21,12 @@ LONGEST_SOCKET_FOLDER: Final = 90
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[int]:
-    """Take the folder for ourselves; raises `StartError` when another run has it."""
+def locked(folder: Path, *, wait: float | None = None) -> Iterator[int]:
+    """Take the folder for ourselves within `wait` seconds; raises `StartError` when another run has it."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        if not wait_until(lambda: _try_lock(lock), LOCK_SECONDS):
+        if not wait_until(lambda: _try_lock(lock), LOCK_SECONDS if wait is None else wait):
             raise StartError(f"another run uses {folder}")
         yield lock
     finally:

@@ -5,8 +5,9 @@ import os
 import secrets
 import shutil
 import signal
+import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,7 @@ from app.config import SERVICES
 from app.faults import parse_faults
 from goshop.backing import Backing, backing_services
 from goshop.embedded import PostgresServer, ValkeyServer
+from goshop.folders import locked
 from goshop.interrupts import Interrupts
 from goshop.ports import LOOPBACK, is_taken, reserve
 from goshop.processes import StartError
@@ -36,6 +38,7 @@ from goshop.services import (
 ADMIN_EMAIL: Final = "admin@goshop.example"
 GATEWAY: Final = "gateway"
 PORT_ATTEMPTS: Final = 3
+BEGINNING_SECONDS: Final = 60.0
 # OpenTelemetry's own variables; whoever sets one wants the spans elsewhere.
 _SPAN_ENDPOINT: Final = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
 _ANY_ENDPOINT: Final = "OTEL_EXPORTER_OTLP_ENDPOINT"
@@ -83,15 +86,17 @@ class Shop:
         others. Raises `StartError` when something does not come up, `ConfigError` for settings that do not fit, and
         `Interrupted` on Ctrl-C, SIGTERM or SIGHUP. Main thread only.
         """
-        inherited = dict(os.environ if environ is None else environ)
+        inherited = {**(os.environ if environ is None else environ), **_faults(faults, armed=armed)}
         with Interrupts() as interrupts:
             stack = ExitStack()
             try:
+                _remove_leftovers(run)
                 stack.callback(shutil.rmtree, run.state, ignore_errors=True)
+                stack.enter_context(locked(run.state))
                 progress("starting PostgreSQL and Valkey")
                 backing = stack.enter_context(backing_services(run, inherited))
                 admin = (ADMIN_EMAIL, secrets.token_urlsafe(12))
-                shared = {**inherited, **backing.environ, **_identity(run, admin), **_faults(faults, armed=armed)}
+                shared = {**inherited, **backing.environ, **_identity(run, admin)}
                 progress(f"starting {', '.join(SERVICES)}")
                 describe = partial(_describe, run, shared, command)
                 services = stack.enter_context(_services(describe, port, ready_within, reserve))
@@ -151,6 +156,16 @@ class Shop:
             for name, process in {**servers, **self.services}.items()
             if (code := process.ended()) is not None
         }
+
+
+def _remove_leftovers(run: RunFolder) -> None:
+    """Remove the data and keys of earlier runs that were killed before they could."""
+    for state in run.path.parent.glob("*/state"):
+        # A lock that is held says that the run lives; one without a lock file, or with a fresh one, is just beginning.
+        with suppress(FileNotFoundError, StartError):
+            if time.time() - (state / "lock").stat().st_mtime > BEGINNING_SECONDS:
+                with locked(state, wait=0.0):
+                    shutil.rmtree(state, ignore_errors=True)
 
 
 def _identity(run: RunFolder, admin: tuple[str, str]) -> dict[str, str]:

@@ -13,6 +13,8 @@ import pytest
 
 from goshop.ports import is_taken
 from goshop.processes import wait_until
+from goshop.run import RunFolder
+from goshop.shop import Shop
 
 ROOT = Path(__file__).parents[2]
 SUPERVISOR = Path(__file__).with_name("supervisor.py")
@@ -61,6 +63,19 @@ def test_a_supervisor_that_is_killed_takes_everything_along(state_folder, proces
         process.kill()
         process.wait(5)
         assert_nothing_is_left(said, processes_of)
+
+
+def test_what_a_killed_supervisor_left_is_removed_by_the_next_run_and_what_is_alive_is_not(state_folder, standin):
+    root = state_folder / "leftovers"
+    with supervised(root) as (killed, left):
+        killed.kill()
+        killed.wait(5)
+    with supervised(root) as (_, alive):
+        states = [Path(said["run"], "state") for said in (left, alive)]
+        for state in states:
+            os.utime(state / "lock", (0, 0))
+        with Shop.start(RunFolder.create(root), command=standin):
+            assert [state.exists() for state in states] == [False, True]
 
 
 def test_ctrl_c_works_in_a_background_job_of_a_shell_too(state_folder, processes_of):
