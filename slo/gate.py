@@ -161,11 +161,14 @@ def _is_resendable(sample: Sample, endpoints: frozenset[str]) -> bool:
 
 
 def _entries(spans: Spans) -> Iterator[str]:
-    """Yield the trace id of every request that the gateway's public side handled."""
+    """Yield the trace id of every request that the gateway's public side handled; a span exported twice is one."""
     for trace_id, of_trace in spans.items():
-        for span in of_trace:
-            if is_entry(span, EDGE) and str(span.attributes.get(conventions.URL_PATH, "")).startswith(API):
-                yield trace_id
+        handled = {span.span_id for span in of_trace if is_entry(span, EDGE) and _is_api(span)}
+        yield from (trace_id for _ in handled)
+
+
+def _is_api(span: SpanRecord) -> bool:
+    return str(span.attributes.get(conventions.URL_PATH, "")).startswith(API)
 
 
 def _disagreement(reconciliation: Reconciliation) -> Iterator[str]:

@@ -27,16 +27,20 @@ class Place(NamedTuple):
 
 
 class TraceTree:
-    """The spans of one trace. A span whose parent is not among them is a root."""
+    """The spans of one trace, each id once: an exporter that was not answered sends a batch again.
+
+    A span whose parent is not among them, or is itself, is a root; what is reached from the roots is therefore a tree.
+    """
 
     __slots__ = ("_children", "roots", "spans")
 
     def __init__(self, spans: Sequence[SpanRecord]) -> None:
-        known = {span.span_id for span in spans}
-        self.spans = spans
+        by_id = {span.span_id: span for span in reversed(spans)}
+        self.spans: Sequence[SpanRecord] = list(reversed(by_id.values()))
         self._children: dict[str, list[SpanRecord]] = defaultdict(list)
-        for span in spans:
-            self._children[span.parent_id if span.parent_id in known else ""].append(span)
+        for span in self.spans:
+            known = span.parent_id in by_id and span.parent_id != span.span_id
+            self._children[span.parent_id if known else ""].append(span)
         self.roots: Sequence[SpanRecord] = self._children.pop("", [])
 
     def children(self, span: SpanRecord) -> Sequence[SpanRecord]:
