@@ -15,7 +15,8 @@ import yaml
 
 from app.faults import FaultError, parse_faults
 
-SERVICES: Final = ("user", "product", "order", "payment", "gateway")
+ServiceName = Literal["user", "product", "order", "payment", "gateway"]
+SERVICES: Final[tuple[ServiceName, ...]] = ("user", "product", "order", "payment", "gateway")
 ENVIRONMENTS: Final = ("dev", "staging", "prod")
 PREFIX: Final = "GOSHOP_"
 DEFAULT_FOLDER: Final = Path(__file__).parents[1] / "config"
@@ -41,7 +42,7 @@ class Secret(str):
         return "'***'" if self else "''"
 
 
-class Database(Section):
+class Database(Section, frozen=True):
     """PostgreSQL; each service owns the database `goshop_<service>`."""
 
     host: str = "127.0.0.1"
@@ -54,14 +55,14 @@ class Database(Section):
     pool_timeout: Positive = 2.0
 
 
-class Redis(Section):
+class Redis(Section, frozen=True):
     """Redis or Valkey: cache and rate limits."""
 
     url: Secret = Secret("redis://127.0.0.1:6379/0")
     timeout: Positive = 0.5
 
 
-class Address(Section):
+class Address(Section, frozen=True):
     """Where a service listens, each as host:port; only the gateway has `http`, only the others have `grpc`."""
 
     http: str = ""
@@ -69,7 +70,7 @@ class Address(Section):
     grpc: str = ""
 
 
-class Auth(Section):
+class Auth(Section, frozen=True):
     """Access tokens: where the signing keys lie, and what a token must say."""
 
     keys: str = ""
@@ -83,7 +84,7 @@ class Auth(Section):
     hashing_queue: Count = 64
 
 
-class RateLimit(Section):
+class RateLimit(Section, frozen=True):
     """One token bucket per subject, or per address for callers without a token."""
 
     burst: Positive = 100.0
@@ -91,14 +92,14 @@ class RateLimit(Section):
     when_unavailable: Literal["deny", "allow"] = "deny"
 
 
-class Deadlines(Section):
+class Deadlines(Section, frozen=True):
     """How long an edge request and a call between services may take."""
 
     edge: Positive = 5.0
     rpc: Positive = 4.0
 
 
-class Tls(Section):
+class Tls(Section, frozen=True):
     """Files in PEM: with all three set, both sides of every gRPC call prove who they are."""
 
     certificate: str = ""
@@ -106,14 +107,14 @@ class Tls(Section):
     authority: str = ""
 
 
-class Rpc(Section):
+class Rpc(Section, frozen=True):
     """gRPC between the services."""
 
     tls: Tls = msgspec.field(default_factory=Tls)
     compression: Literal["none", "gzip"] = "none"
 
 
-class Provider(Section):
+class Provider(Section, frozen=True):
     """The outside payment provider: how long a call may take and how often the synchronisation asks.
 
     `late_after`: when the sandbox tells late answers; `give_up_after`: when a charge it still does not know is void.
@@ -125,7 +126,7 @@ class Provider(Section):
     give_up_after: Positive = 15.0
 
 
-class Payment(Section):
+class Payment(Section, frozen=True):
     """Balances and the payment provider."""
 
     opening_balance: Annotated[int, msgspec.Meta(ge=0)] = 0
@@ -133,13 +134,13 @@ class Payment(Section):
     provider: Provider = msgspec.field(default_factory=Provider)
 
 
-class Settings(Section):
+class Settings(Section, frozen=True):
     """All settings of one environment."""
 
     environment: Literal["dev", "staging", "prod"]
     db: Database = msgspec.field(default_factory=Database)
     redis: Redis = msgspec.field(default_factory=Redis)
-    services: dict[Literal["user", "product", "order", "payment", "gateway"], Address] = {}
+    services: dict[ServiceName, Address] = {}
     auth: Auth = msgspec.field(default_factory=Auth)
     rate_limit: RateLimit = msgspec.field(default_factory=RateLimit)
     deadlines: Deadlines = msgspec.field(default_factory=Deadlines)

@@ -17,7 +17,7 @@ class StaticDiscovery:
     """The addresses that the settings name."""
 
     def __init__(self, settings: Settings) -> None:
-        self._addresses = {name: address.grpc for name, address in settings.services.items()}
+        self._addresses: dict[str, str] = {name: address.grpc for name, address in settings.services.items()}
 
     def address(self, service: str) -> str:
         """Return host:port; raises `ConfigError` when the settings name none."""

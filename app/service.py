@@ -23,7 +23,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from app import fault_injection
-from app.config import Settings
+from app.config import ServiceName, Settings
 from app.db import Pool, migrate, open_pool
 from app.discovery import StaticDiscovery
 from app.faults import Faults, parse_faults
@@ -87,7 +87,7 @@ Background = Callable[[Resources], Awaitable[None]]
 class Service:
     """A service, not yet running."""
 
-    name: str
+    name: ServiceName
     database: bool
     redis: bool
     rpc: Callable[[Resources], Sequence[Registration]] | None
@@ -97,7 +97,7 @@ class Service:
 
 
 def create_service(
-    name: str,
+    name: ServiceName,
     *,
     database: bool = False,
     redis: bool = False,
