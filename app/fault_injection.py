@@ -80,7 +80,7 @@ async def _exhaust(fault: Fault, resources: "Resources") -> None:
 
 async def _leak(_fault: Fault, resources: "Resources") -> None:
     """Take one connection after another and never give it back; the process keeps them until it ends."""
-    leaked = []
+    leaked: list[Any] = []
     while len(leaked) < resources.pool.max_size:
         leaked.append(await resources.pool.getconn(timeout=60.0))
         await asyncio.sleep(1.0)
