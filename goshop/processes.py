@@ -12,15 +12,15 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 POLL_SECONDS: Final = 0.01
 # <linux/prctl.h>
 _PR_SET_PDEATHSIG: Final = 1
-# Shells start background jobs with these ignored, and ignored signals survive exec.
-_RESET: Final = (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM)
+# Children begin with these as the system has them: shells start background jobs with some ignored, and that survives exec.
+_HANDLED: Final = (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM)
 
 
 Child = subprocess.Popen[bytes]
@@ -45,6 +45,28 @@ def spawn(
     """
     if threading.current_thread() is not threading.main_thread():
         raise RuntimeError("children are started from the main thread: they die with the thread that started them")
+    # A signal whose handler raises must not come between the fork and our knowing the child.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)
+    process = None
+    try:
+        process = _popen(command, log, env, user, pass_fds, _bind_to_parent(on_parent_death, mask))
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    except BaseException:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        if process is not None:
+            kill(process)
+        raise
+    return process
+
+
+def _popen(  # noqa: PLR0917 - `spawn` with its defaults filled in
+    command: Sequence[str | Path],
+    log: Path,
+    env: Mapping[str, str] | None,
+    user: int | None,
+    pass_fds: Sequence[int],
+    before_exec: Callable[[], None],
+) -> Child:
     with log.open("ab") as output:
         return subprocess.Popen(
             [str(part) for part in command],
@@ -57,17 +79,18 @@ def spawn(
             extra_groups=None if user is None else [],
             pass_fds=pass_fds,
             process_group=0,
-            preexec_fn=_bind_to_parent(on_parent_death),  # noqa: PLW1509 - the main thread forks, and what runs there takes no lock
+            preexec_fn=before_exec,  # noqa: PLW1509 - the main thread forks, and what runs there takes no lock
         )
 
 
-def _bind_to_parent(death: signal.Signals) -> Callable[[], None]:
+def _bind_to_parent(death: signal.Signals, mask: Iterable[int]) -> Callable[[], None]:
     parent = os.getpid()
     prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
 
     def bind() -> None:
-        for number in _RESET:
+        for number in _HANDLED:
             signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         if prctl is not None:
             prctl(_PR_SET_PDEATHSIG, int(death), 0, 0, 0)
         # The parent may have died before the kernel was told.

@@ -1,5 +1,6 @@
 """`goshop up`: the shop for a person, until Ctrl-C."""
 
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -17,16 +18,16 @@ POLL_SECONDS: Final = 0.2
 WELCOME: Final = """\
 GoShop is up: {url}
 
-  documents  {url}/schema
+  documents  {url}/openapi.json
   admin      {email}  password {password}
   logs       {logs}
   spans      {spans}
 
 Try:
-  curl -i '{url}/api/products?limit=3'
+  curl -si '{url}/api/products?limit=3'
   TOKEN=$(curl -s {url}/api/login -H 'content-type: application/json' -d '{{"email": "{email}", "password": "{password}"}}' | sed 's/.*"access_token":"\\([^"]*\\)".*/\\1/')
-  curl -i {url}/api/products -H "authorization: Bearer $TOKEN" -H 'content-type: application/json' -d '{{"sku": "CUP-1", "name": "Cup", "price": 990, "stock": 10}}'
-  {goshop} trace ID    # with the x-trace-id of an answer
+  curl -si {url}/api/products -H "authorization: Bearer $TOKEN" -H 'content-type: application/json' -d '{{"sku": "CUP-1", "name": "Cup", "category": "kitchen", "price": 990, "stock": 10}}'
+  {trace} ID    # with the x-trace-id of an answer
 
 Ctrl-C stops it.
 """
@@ -48,13 +49,19 @@ def welcome(shop: Shop) -> str:
     """Say where everything is and what to try."""
     email, password = shop.admin
     return WELCOME.format(
-        url=shop.url, email=email, password=password, logs=shop.run.logs, spans=shop.run.spans, goshop=_own_name()
+        url=shop.url,
+        email=email,
+        password=password,
+        logs=shop.run.logs,
+        spans=shop.run.spans,
+        trace=_trace_command(shop.run),
     )
 
 
-def _own_name() -> str:
-    """Return how this command was called, for people who repeat it."""
-    return "goshop" if Path(sys.argv[0]).name == "goshop" else f"{sys.executable} -m goshop"
+def _trace_command(run: RunFolder) -> str:
+    """Return how this command was called, with what `trace` needs to find the run."""
+    own_name = "goshop" if Path(sys.argv[0]).name == "goshop" else f"{sys.executable} -m goshop"
+    return f"{own_name} trace --run {shlex.quote(str(run.path))}"
 
 
 def _watch(shop: Shop) -> None:
