@@ -1,7 +1,7 @@
 """Whatever a run leaves behind, torn traces and nonsense included, there is a verdict and there are reports."""
 
 import msgspec
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slo.gate import evaluate
@@ -46,7 +46,7 @@ samples = st.builds(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(deadline=None)
 @given(st.lists(samples, max_size=30), st.lists(spans, max_size=40))
 def test_there_is_a_verdict_on_anything(gate, made, recorded):
     by_trace: dict[str, list[SpanRecord]] = {}
