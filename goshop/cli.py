@@ -3,6 +3,7 @@
 Every command imports what it needs when it runs: `--help` is instant, and a service does not load what only the gate needs.
 """
 
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,8 +13,6 @@ from typing import Final
 import click
 
 from goshop.run import DEFAULT_ROOT
-
-INTERRUPTED: Final = 130
 
 
 class Failure(click.ClickException):
@@ -34,7 +33,16 @@ class Misuse(Failure):
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """Turn errors that a person can act on into one sentence, and Ctrl-C into exit 130."""
+    """Turn errors that a person can act on into one sentence, and Ctrl-C, SIGTERM, SIGHUP into 128 + the signal."""
+    try:
+        with _translated():
+            yield
+    except KeyboardInterrupt as interrupt:
+        sys.exit(128 + getattr(interrupt, "number", signal.SIGINT))
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
     from app.config import ConfigError  # noqa: PLC0415 - see the module
     from goshop.processes import StartError  # noqa: PLC0415 - see the module
     from goshop.run import RunFolderError  # noqa: PLC0415 - see the module
@@ -45,8 +53,6 @@ def explained() -> Iterator[None]:
         raise Misuse(str(error)) from None
     except (StartError, RunFolderError) as error:
         raise Failure(str(error)) from None
-    except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
 
 
 EXAMPLES: Final = """
