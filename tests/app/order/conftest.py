@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
@@ -31,6 +30,7 @@ from app.rpc.product.v1 import product_pb2 as product_pb
 from app.rpc.product.v1.product_pb2_grpc import ProductServiceStub
 from app.rpc_client import Peers
 from goshop.embedded import PostgresServer, ValkeyServer
+from goshop.ports import LOOPBACK, reserve
 from goshop.processes import Child, kill, last_lines, spawn, stop
 from telemetry.spans import read_spans
 
@@ -190,15 +190,9 @@ class Shop:
         )
 
 
-def _free_address() -> str:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return f"127.0.0.1:{sock.getsockname()[1]}"
-
-
-def _environ(server: PostgresServer, redis_url: str, changes: dict[str, str]) -> dict[str, str]:
-    addresses = {
-        f"GOSHOP_SERVICES__{name.upper()}__{part}": _free_address() for name in NAMES for part in ("INTERNAL", "GRPC")
-    }
+def _environ(server: PostgresServer, redis_url: str, ports: list[int], changes: dict[str, str]) -> dict[str, str]:
+    places = [f"GOSHOP_SERVICES__{name.upper()}__{part}" for name in NAMES for part in ("INTERNAL", "GRPC")]
+    addresses = {place: f"{LOOPBACK}:{port}" for place, port in zip(places, ports, strict=True)}
     ours = {
         # The same code that is under test here, wherever the tests were started.
         "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
@@ -221,8 +215,10 @@ async def open_shop(
     server: PostgresServer, redis_url: str, folder: Path, new_database: Callable[[str], str], **changes: str
 ) -> AsyncIterator[Shop]:
     """Start the three services on empty databases; `changes` are environment variables."""
-    environ = _environ(server, redis_url, changes)
     async with AsyncExitStack() as stack:
+        # Ours until the end, so that a killed service finds its own again.
+        ports = stack.enter_context(reserve(2 * len(NAMES)))
+        environ = _environ(server, redis_url, ports, changes)
         conninfos = {name: new_database(f"goshop_{name}") for name in NAMES}
         processes = {name: Process(name, environ, folder / f"{name}.log") for name in NAMES}
         for process in processes.values():
