@@ -146,6 +146,8 @@ class Settings(Section, frozen=True):
     deadlines: Deadlines = msgspec.field(default_factory=Deadlines)
     rpc: Rpc = msgspec.field(default_factory=Rpc)
     payment: Payment = msgspec.field(default_factory=Payment)
+    # What telemetry calls the version of what runs.
+    release: str = "0"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     trust_incoming: bool = True
     docs: bool = True

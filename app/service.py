@@ -7,7 +7,6 @@ channel first would give callers a cancellation instead of an answer.
 import asyncio
 import contextlib
 import logging
-import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
@@ -152,7 +151,7 @@ async def _open(stack: AsyncExitStack, service: Service, settings: Settings) -> 
     telemetry = configure(
         service.name,
         environment=settings.environment,
-        version=os.environ.get("GOSHOP_RELEASE", "0"),
+        version=settings.release,
         trust_incoming=settings.trust_incoming,
         level=settings.log_level,
     )

@@ -96,3 +96,7 @@ def test_no_repr_shows_a_secret() -> None:
 def test_a_default_is_there_for_everything_but_the_environment() -> None:
     assert Settings(environment="dev").db.timeout == 3.0
     assert DEFAULT_FOLDER.is_dir()
+
+
+def test_the_release_is_a_setting_as_any_other() -> None:
+    assert load("dev", environ={"GOSHOP_RELEASE": "1.2.0-rc1"}).release == "1.2.0-rc1"
