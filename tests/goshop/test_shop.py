@@ -133,3 +133,46 @@ def test_the_public_port_can_be_chosen_and_a_taken_one_is_refused(run, standin):
             Shop.start(RunFolder.create(run.path), port=port),
         ):
             pass
+
+
+def test_servers_that_the_environment_names_are_used_and_their_databases_made(
+    run, standin, postgres_server, valkey_server, processes_of
+):
+    environ = {
+        **os.environ,
+        "GOSHOP_DB__HOST": postgres_server.host,
+        "GOSHOP_DB__USER": postgres_server.user,
+        "GOSHOP_DB__PASSWORD": postgres_server.password,
+        "GOSHOP_REDIS__URL": valkey_server.url,
+    }
+    postgres_server.drop_database("goshop_payment")
+    with Shop.start(run, environ=environ, command=standin) as shop:
+        assert (shop.postgres, shop.valkey) == (None, None)
+        assert shop.services["order"].environ["GOSHOP_REDIS__URL"] == valkey_server.url
+        psycopg.connect(postgres_server.conninfo("goshop_payment")).close()
+        assert len(processes_of(run.path)) == len(NAMES)
+    assert valkey_server.ended() is postgres_server.ended() is None
+
+
+def test_a_named_server_that_is_away_is_a_sentence(run, standin, tmp_path):
+    environ = {**os.environ, "GOSHOP_DB__HOST": str(tmp_path)}
+    with (
+        pytest.raises(StartError, match=f"the databases cannot be prepared: .*{tmp_path}"),
+        Shop.start(run, environ=environ, command=standin),
+    ):
+        pass
+
+
+def test_spans_go_to_the_collector_that_the_environment_names(run, standin):
+    environ = {**os.environ, "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318"}
+    with Shop.start(run, environ=environ, command=standin) as shop:
+        assert "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT" not in shop.services["order"].environ
+
+
+def test_faults_strike_at_once_or_when_they_are_armed(run, standin):
+    with Shop.start(run, faults="payment.charge=error@30%", armed=False, command=standin) as shop:
+        environ = shop.services["order"].environ
+        assert (environ["GOSHOP_FAULTS"], environ["GOSHOP_FAULTS_ARMED"]) == ("payment.charge=error@30%", "false")
+        shop.arm_faults()
+        # The stand-in knows nothing of SIGUSR1, which then ends it: only the service that is to be struck got the signal.
+        assert wait_until(lambda: shop.ended() == {"payment": -signal.SIGUSR1}, 5)
