@@ -144,3 +144,59 @@ def trace(trace_id: str, folder: Path | None, root: Path, *, as_json: bool) -> N
             run_trace(trace_id, folder=folder, root=root, machine=as_json)
         except TraceNotFound as error:
             raise Misuse(str(error)) from None
+
+
+@main.command()
+@click.argument("gate", type=click.Path(path_type=Path), required=False)
+@click.option("--profile", default="", help="smoke, ramp (by default what the gate file names).")
+@click.option(
+    "--fault", "faults", multiple=True, metavar="SPEC", help="Break something on purpose; may be given several times."
+)
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for the reports (by default the run's own).")
+@click.option(
+    "--dir",
+    "root",
+    type=click.Path(path_type=Path),
+    default=DEFAULT_ROOT,
+    show_default=True,
+    help="Where runs are kept.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print verdict.json instead of the table.")
+def gate(
+    gate: Path | None, profile: str, faults: tuple[str, ...], out: Path | None, root: Path, *, as_json: bool
+) -> None:
+    """Bring the shop up, load it with k6 and say whether it may be released.
+
+    GATE is a gate file (slo/gates/checkout.yaml by default). Exit code: 0 every objective met, 1 one missed, 2 wrong
+    usage or gate file, 3 inconclusive, 5 the measurement failed.
+
+    \b
+    Examples:
+      goshop gate --profile ramp
+      goshop gate --fault "product.search=delay:900ms@5%"
+      goshop gate --json > verdict.json
+    """
+    with explained(), judged():
+        from goshop import gate as gate_module  # noqa: PLC0415 - see the module
+
+        chosen = {"gate": gate} if gate is not None else {}
+        outcome = gate_module.run_gate(
+            gate_module.Options(profile=profile, faults=faults, root=root, out=out, **chosen)
+        )
+        gate_module.show(outcome, machine=as_json)
+    sys.exit(outcome.judgement.verdict.exit_code)
+
+
+@contextmanager
+def judged() -> Iterator[None]:
+    """Turn what keeps a gate from judging into one sentence and its exit code."""
+    from app.faults import FaultError  # noqa: PLC0415 - see the module
+    from goshop.gate import MeasurementFailed, WrongProfile  # noqa: PLC0415 - see the module
+    from slo.gates import GateError  # noqa: PLC0415 - see the module
+
+    try:
+        yield
+    except (FaultError, GateError, WrongProfile) as error:
+        raise Misuse(str(error)) from None
+    except MeasurementFailed as error:
+        raise Failure(str(error)) from None

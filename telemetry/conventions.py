@@ -105,11 +105,6 @@ POSTGRESQL: Final = "postgresql"
 REDIS: Final = "redis"
 REDIS_PIPELINE: Final = "PIPELINE"
 GRPC: Final = "grpc"
-PROVIDER_CHARGE_SPAN: Final = "provider.charge"
-PROVIDER_STATUS_SPAN: Final = "provider.status"
-PROVIDER_CANCEL_SPAN: Final = "provider.cancel"
-PAYMENT_SYNC_SPAN: Final = "payment.synchronise"
-SAGA_RESUME_SPAN: Final = "saga.resume"
 DISCONNECTED: Final = "client_disconnected"
 INCOMPLETE: Final = "incomplete_response"
 
@@ -124,7 +119,8 @@ SERVICE_INSTANCE_ID: Final = "service.instance.id"
 DEPLOYMENT_ENVIRONMENT_NAME: Final = "deployment.environment.name"
 NAMESPACE: Final = "goshop"
 
-# --- span names of our own --------------------------------------------------------------------------------------------
+# --- names of our own -------------------------------------------------------------------------------------------------
+INSTRUMENTATION_SCOPE: Final = "goshop.telemetry"
 POOL_WAIT_SPAN: Final = "pool.acquire"
 PASSWORD_SPAN: Final = "password.hash"  # noqa: S105 - a span name
 PROVIDER_CHARGE_SPAN: Final = "provider.charge"
@@ -132,4 +128,3 @@ PROVIDER_STATUS_SPAN: Final = "provider.status"
 PROVIDER_CANCEL_SPAN: Final = "provider.cancel"
 PAYMENT_SYNC_SPAN: Final = "payment.synchronise"
 SAGA_RESUME_SPAN: Final = "saga.resume"
-DISCONNECTED: Final = "client_disconnected"

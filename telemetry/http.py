@@ -1,0 +1,80 @@
+"""What an HTTP request and its answer say: routes, methods, hosts, and the headers that carry the trace id back."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from . import conventions as c
+
+# RFC 9110, PATCH (RFC 5789) and QUERY; https://opentelemetry.io/docs/specs/semconv/http/http-spans/
+KNOWN_METHODS: Final = "CONNECT,DELETE,GET,HEAD,OPTIONS,PATCH,POST,PUT,QUERY,TRACE"
+DEFAULT_PORTS: Final = {"https": 443, "http": 80}
+_TRACE_HEADERS: Final = (c.TRACE_RESPONSE_HEADER.encode(), c.TRACE_ID_HEADER.encode())
+_EXPOSE: Final = b"access-control-expose-headers"
+_ALLOW_ORIGIN: Final = b"access-control-allow-origin"
+
+RawHeader = Sequence[bytes]
+
+
+def known_methods(environ: Mapping[str, str]) -> frozenset[str]:
+    """Return the methods that keep their names; `OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS` replaces the usual ones."""
+    names = environ.get("OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS") or KNOWN_METHODS
+    return frozenset(name.strip() for name in names.split(",") if name.strip())
+
+
+def route_of(scope: Mapping[str, Any]) -> str:
+    """Return the template of the route that matched, as Litestar, FastAPI or Starlette know it; "" when none did."""
+    template = scope.get("path_template")
+    if template is not None:
+        return template or _mount(scope)
+    context = (scope.get("fastapi") or {}).get("effective_route_context")
+    # The route's own path lacks the prefixes of the routers around it.
+    path = getattr(context, "path", None) or getattr(scope.get("route"), "path", "")
+    return path if isinstance(path, str) else ""
+
+
+def _mount(scope: Mapping[str, Any]) -> str:
+    paths = getattr(scope.get("route_handler"), "paths", None)
+    return min(paths) if paths else c.UNMATCHED_ENDPOINT
+
+
+def host_and_port(host: str, server: Sequence[Any] | None) -> tuple[str, int]:
+    """Split a Host header; the port is the socket's when the header has none, 0 when nobody knows."""
+    name, colon, port = host.rpartition(":")
+    if colon and port.isdecimal() and not name.endswith(":"):
+        return name.strip("[]"), int(port)
+    # A server's port may be a string (granian), or None for a Unix socket.
+    own = str(server[1]) if server and len(server) > 1 else ""
+    return host.strip("[]") or (str(server[0]) if server else ""), int(own) if own.isdecimal() else 0
+
+
+def with_trace_headers(headers: Iterable[RawHeader], traceresponse: str, trace_id: str) -> list[RawHeader]:
+    """Return an answer's headers with the trace's, readable by scripts of other origins where any header is.
+
+    Trace headers that are there already (a proxied answer's) give way: the client asked this process.
+    """
+    kept: list[RawHeader] = []
+    exposed: list[bytes] = []
+    cross_origin = False
+    for header in headers:
+        name = header[0].lower()
+        if name == _EXPOSE:
+            exposed.append(header[1])
+        elif name not in _TRACE_HEADERS:
+            cross_origin |= name == _ALLOW_ORIGIN
+            kept.append(header)
+    if cross_origin:
+        exposed.extend(_TRACE_HEADERS)
+    if exposed:
+        kept.append((_EXPOSE, b", ".join(exposed)))
+    kept += [(_TRACE_HEADERS[0], traceresponse.encode()), (_TRACE_HEADERS[1], trace_id.encode())]
+    return kept
+
+
+def problem_of_defect(trace_id: str) -> Iterator[dict[str, Any]]:
+    """Yield the answer to a request whose handler failed before it answered (RFC 9457)."""
+    problem = {"type": "about:blank", "title": "Internal Server Error", "status": 500, c.LOG_TRACE_ID: trace_id}
+    body = json.dumps(problem).encode()
+    headers = [(b"content-type", b"application/problem+json"), (b"content-length", str(len(body)).encode())]
+    yield {"type": "http.response.start", "status": 500, "headers": headers}
+    yield {"type": "http.response.body", "body": body}

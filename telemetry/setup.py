@@ -1,0 +1,100 @@
+"""One call that sets up a process: spans, metrics and logs."""
+
+import logging
+import os
+from typing import Final, TextIO
+
+from opentelemetry import trace
+from prometheus_client import REGISTRY, CollectorRegistry
+
+from . import conventions as c
+from . import current
+from .exporters import exporter_from
+from .logs import LogHandler, install, lost_line
+from .metrics import Metrics, metrics_of
+from .output import Output, open_output
+from .span_queue import SpanQueue
+from .tracing import Provider, describe, global_provider, queue_limits
+
+logger = logging.getLogger(__name__)
+
+FLUSH_SECONDS: Final = 5.0
+
+
+class Telemetry:
+    """What a configured process has: a tracer, metrics and an output for log lines."""
+
+    __slots__ = ("_provider", "_queue", "metrics", "output", "service", "tracer", "trust_incoming")
+
+    def __init__(
+        self,
+        service: str,
+        tracer: trace.Tracer,
+        metrics: Metrics,
+        output: Output,
+        queue: SpanQueue | None = None,
+        provider: Provider | None = None,
+        *,
+        trust_incoming: bool = True,
+    ) -> None:
+        self.service = service
+        self.tracer = tracer
+        self.metrics = metrics
+        self.output = output
+        self.trust_incoming = trust_incoming
+        self._queue = queue
+        self._provider = provider
+
+    @property
+    def queued(self) -> int:
+        """How many ended spans are neither exported nor dropped yet."""
+        return self._queue.queued if self._queue else 0
+
+    def flush(self, timeout: float = FLUSH_SECONDS) -> bool:
+        """Export what is queued now; False when that took longer than `timeout` seconds."""
+        return self._queue is None or self._queue.flush(timeout)
+
+    def shutdown(self, timeout: float = FLUSH_SECONDS) -> None:
+        """Export what is queued and write what is buffered, in at most `timeout` seconds; the rest is counted as dropped.
+
+        Blocks: call it in a thread where an event loop still has work. Spans that end afterwards are counted as dropped.
+        """
+        if self._queue is not None:
+            self._queue.close(timeout)
+        self.output.close(timeout)
+
+
+def configure(
+    service: str,
+    *,
+    environment: str = "dev",
+    version: str = "0",
+    trust_incoming: bool = True,
+    registry: CollectorRegistry = REGISTRY,
+    stream: TextIO | None = None,
+    level: str = "info",
+) -> Telemetry:
+    """Set up spans, metrics and logs of this process; `service` is its short name ("gateway").
+
+    Log lines go to `stream`, the standard output by default; `level` is the least severe one of the records that are
+    written (access lines always are). `trust_incoming=False` is for a process that strangers call: their trace context is
+    linked to instead of continued. The standard `OTEL_*` variables are honoured; one that cannot be followed raises
+    `telemetry.exporters.ConfigurationError`. A second call takes the place of the first.
+    """
+    metrics = metrics_of(registry)
+    output = open_output(stream, metrics.log_lines_lost.inc, lost_line(service))
+    install(LogHandler(service, output), level)
+    provider = global_provider(describe(service, environment, version))
+    queue = _export(provider, metrics) if provider else None
+    tracer = trace.get_tracer(c.INSTRUMENTATION_SCOPE, version, schema_url=c.SCHEMA_URL)
+    current.use(tracer, registry)
+    if provider is None:
+        logger.warning("another tracer provider was there first: its exporters and sampler are used")
+    return Telemetry(service, tracer, metrics, output, queue, provider, trust_incoming=trust_incoming)
+
+
+def _export(provider: Provider, metrics: Metrics) -> SpanQueue | None:
+    disabled = os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
+    exporter = None if disabled else exporter_from()
+    provider.outlet.queue = SpanQueue(exporter, metrics.spans, queue_limits()) if exporter else None
+    return provider.outlet.queue
