@@ -1,29 +1,46 @@
-"""Spans as the readers of a run see them."""
+"""Spans as the readers of a run see them, and the file that they are exported to.
+
+The file is what the collector writes with `format: proto`: every batch is an `ExportTraceServiceRequest` behind its length
+in four bytes, big-endian. A process that is killed while it writes leaves at most one torn batch, the last one.
+"""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Final
-
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
-from opentelemetry.proto.trace.v1.trace_pb2 import Span
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from . import conventions as c
 
+if TYPE_CHECKING:
+    from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+    from opentelemetry.proto.trace.v1.trace_pb2 import Span
+
 logger = logging.getLogger(__name__)
 
-# A file is a row of export requests, each behind its length, big-endian (the collector's `format: proto`).
 LENGTH_BYTES: Final = 4
-
-_KINDS: Final = {number: name.removeprefix("SPAN_KIND_") for name, number in Span.SpanKind.items()}
+# A batch of 512 spans has some hundred kilobytes; what claims to be longer than this is no batch.
+LONGEST_BATCH: Final = 256 * 1024 * 1024
+# By their numbers in OTLP.
+_KINDS: Final = ("UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER")
 _STATUSES: Final = ("UNSET", "OK", "ERROR")
 
 
 @dataclass(frozen=True, slots=True)
+class SpanEvent:
+    """Something that happened during a span, at `time_ns` unix nanoseconds."""
+
+    name: str
+    time_ns: int
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class SpanRecord:
-    """One ended span; ids are lower-case hexadecimal, `parent_id` is "" for a root, times are unix nanoseconds."""
+    """One ended span; ids are lower-case hexadecimal, `parent_id` is "" for a root, times are unix nanoseconds.
+
+    `service` is the short name ("gateway"), `links` are the trace ids that the span links to.
+    """
 
     trace_id: str
     span_id: str
@@ -36,67 +53,83 @@ class SpanRecord:
     status: str = "UNSET"
     status_message: str = ""
     attributes: Mapping[str, Any] = field(default_factory=dict)
-    events: tuple[Any, ...] = ()
+    events: tuple[SpanEvent, ...] = ()
+    links: tuple[str, ...] = ()
 
 
 def read_batches(file: BinaryIO) -> Iterator[bytes]:
-    """Yield the encoded export requests of a file; a torn one at the end is not read: the position stays before it."""
-    end = file.tell()
-    while len(length := file.read(LENGTH_BYTES)) == LENGTH_BYTES:
-        body = file.read(int.from_bytes(length, "big"))
-        if len(body) < int.from_bytes(length, "big"):
-            break
-        end = file.tell()
-        yield body
-    file.seek(end)
+    """Yield every whole batch from the file's position on; afterwards the file stands behind the last whole one."""
+    while True:
+        start = file.tell()
+        head = file.read(LENGTH_BYTES)
+        length = int.from_bytes(head, "big")
+        if len(head) == LENGTH_BYTES and length <= LONGEST_BATCH and len(body := file.read(length)) == length:
+            yield body
+        else:
+            file.seek(start)
+            return
 
 
-def read_spans(path: Path) -> Iterator[SpanRecord]:
-    """Yield the spans of a `file:` export. A torn batch at the end (a killed process) is logged and ends the reading."""
-    with path.open("rb") as file:
-        for body in read_batches(file):
-            yield from _records(ExportTraceServiceRequest.FromString(body))
-        if file.read(1):
-            logger.warning("%s ends in a torn batch: its process was killed while it wrote", path.name)
+def read_spans(path: str | Path) -> Iterator[SpanRecord]:
+    """Yield every span of an exported file, in the order of export.
+
+    A torn batch at the end is logged as a warning with its size, and ends the iteration. Raises `OSError` when the file
+    cannot be read.
+    """
+    with Path(path).open("rb") as file:
+        for batch in read_batches(file):
+            yield from decode(batch)
+        if torn := len(file.read()):
+            logger.warning("%s ends in a torn batch of %d bytes: its process was killed while it wrote", path, torn)
 
 
-def _records(request: ExportTraceServiceRequest) -> Iterator[SpanRecord]:
-    for resource in request.resource_spans:
-        service = str(_attributes(resource.resource.attributes).get(c.SERVICE_NAME, ""))
-        for scope in resource.scope_spans:
-            for span in scope.spans:
-                yield _record(service.removeprefix(f"{c.NAMESPACE}-"), span)
+def decode(batch: bytes) -> Iterator[SpanRecord]:
+    """Yield the spans of an `ExportTraceServiceRequest`; raises protobuf's `DecodeError` when it is none."""
+    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (  # noqa: PLC0415 - only who reads spans loads protobuf
+        ExportTraceServiceRequest,
+    )
+
+    for resource_spans in ExportTraceServiceRequest.FromString(batch).resource_spans:
+        service = service_of(_attributes(resource_spans.resource.attributes))
+        for scope_spans in resource_spans.scope_spans:
+            for span in scope_spans.spans:
+                yield _record(span, service)
 
 
-def _record(service: str, span: Span) -> SpanRecord:
+def service_of(resource: Mapping[str, Any]) -> str:
+    """Return the service that a resource stands for: "gateway" for the service.name "goshop-gateway"."""
+    return str(resource.get(c.SERVICE_NAME, "")).removeprefix(f"{c.NAMESPACE}-")
+
+
+def _record(span: "Span", service: str) -> SpanRecord:
     return SpanRecord(
         trace_id=span.trace_id.hex(),
         span_id=span.span_id.hex(),
         parent_id=span.parent_span_id.hex(),
         service=service,
         name=span.name,
-        kind=_KINDS.get(span.kind, "INTERNAL"),
+        kind=_KINDS[span.kind],
         start_ns=span.start_time_unix_nano,
         end_ns=span.end_time_unix_nano,
         status=_STATUSES[span.status.code],
         status_message=span.status.message,
         attributes=_attributes(span.attributes),
-        events=tuple((e.time_unix_nano, e.name, _attributes(e.attributes)) for e in span.events),
+        events=tuple(SpanEvent(e.name, e.time_unix_nano, _attributes(e.attributes)) for e in span.events),
+        links=tuple(link.trace_id.hex() for link in span.links),
     )
 
 
-def _attributes(pairs: Any) -> dict[str, Any]:
+def _attributes(pairs: "Iterable[KeyValue]") -> dict[str, Any]:
     return {pair.key: _value(pair.value) for pair in pairs}
 
 
-def _value(value: AnyValue) -> Any:
+def _value(value: "AnyValue") -> Any:
     match value.WhichOneof("value"):
         case None:
             return None
         case "array_value":
             return [_value(item) for item in value.array_value.values]
         case "kvlist_value":
-            items: list[KeyValue] = list(value.kvlist_value.values)
-            return {item.key: _value(item.value) for item in items}
+            return _attributes(value.kvlist_value.values)
         case kind:
             return getattr(value, kind)
