@@ -146,7 +146,16 @@ def trace(trace_id: str, folder: Path | None, root: Path, *, as_json: bool) -> N
             raise Misuse(str(error)) from None
 
 
-@main.command()
+GATE_EXAMPLES: Final = """
+\b
+Examples:
+  goshop gate --profile ramp
+  goshop gate --fault "product.search=delay:900ms@5%"
+  goshop gate --json > verdict.json
+"""
+
+
+@main.command(epilog=GATE_EXAMPLES)
 @click.argument("gate", type=click.Path(path_type=Path), required=False)
 @click.option("--profile", default="", help="smoke, ramp (by default what the gate file names).")
 @click.option(
@@ -169,19 +178,14 @@ def gate(
 
     GATE is a gate file (slo/gates/checkout.yaml by default). Exit code: 0 every objective met, 1 one missed, 2 wrong
     usage or gate file, 3 inconclusive, 5 the measurement failed.
-
-    \b
-    Examples:
-      goshop gate --profile ramp
-      goshop gate --fault "product.search=delay:900ms@5%"
-      goshop gate --json > verdict.json
     """
     with explained(), judged():
         from goshop import gate as gate_module  # noqa: PLC0415 - see the module
 
-        chosen = {"gate": gate} if gate is not None else {}
         outcome = gate_module.run_gate(
-            gate_module.Options(profile=profile, faults=faults, root=root, out=out, **chosen)
+            gate_module.Options(
+                profile=profile, faults=faults, root=root, out=out, gate=gate or gate_module.DEFAULT_GATE
+            )
         )
         gate_module.show(outcome, machine=as_json)
     sys.exit(outcome.judgement.verdict.exit_code)
