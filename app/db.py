@@ -125,17 +125,17 @@ class _own_words:  # noqa: N801 - a context manager, used like a function
 
 async def fetch_all(conn: Connection, query: Statement, params: Params = ()) -> list[DictRow]:
     """Run a statement and return every row."""
-    return await (await conn.execute(query, params, prepare=query.prepare)).fetchall()  # type: ignore[call-overload,no-any-return]
+    return await (await conn.execute(query, params, prepare=query.prepare)).fetchall()
 
 
 async def fetch_one(conn: Connection, query: Statement, params: Params = ()) -> DictRow | None:
     """Run a statement and return its first row, or None."""
-    return await (await conn.execute(query, params, prepare=query.prepare)).fetchone()  # type: ignore[call-overload,no-any-return]
+    return await (await conn.execute(query, params, prepare=query.prepare)).fetchone()
 
 
 async def execute(conn: Connection, query: Statement, params: Params = ()) -> int:
     """Run a statement and return how many rows it touched."""
-    return (await conn.execute(query, params, prepare=query.prepare)).rowcount  # type: ignore[call-overload,no-any-return]
+    return (await conn.execute(query, params, prepare=query.prepare)).rowcount
 
 
 _LOCK: Final = Statement("LOCK migrations", "SELECT pg_advisory_xact_lock(7079836)")
@@ -165,7 +165,7 @@ async def migrate(pool: Pool, service: str, *, folder: Path = MIGRATIONS) -> lis
         _compare(done, files)
         new = [name for name in files if name not in done]
         for name in new:
-            await conn.execute(Query(f"MIGRATE {name}", files[name]))  # type: ignore[call-overload]
+            await conn.execute(Query(f"MIGRATE {name}", files[name]))
             await execute(conn, _RECORD, (name, _checksum(files[name])))
     return new
 

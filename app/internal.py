@@ -29,4 +29,4 @@ def internal_app(ready: Readiness) -> Litestar:
         body, content_type = metrics_response(request.headers.get("accept", ""))
         return Response(body, headers={"content-type": content_type})
 
-    return Litestar([health, readiness, metrics], openapi_config=None)
+    return Litestar([health, readiness, metrics], openapi_config=None, logging_config=None)

@@ -189,7 +189,7 @@ def _open_redis(settings: Settings, service: str, faults: Faults) -> TracedRedis
         decode_responses=False,
         max_connections=64,
     )
-    return cls.from_pool(pool)
+    return cls.from_pool(pool)  # type: ignore[return-value]  # redis-py types it as its own class
 
 
 async def _start_background(stack: AsyncExitStack, service: Service, resources: Resources) -> None:
@@ -232,7 +232,8 @@ async def _start_rpc(stack: AsyncExitStack, service: Service, resources: Resourc
 async def _start_http(stack: AsyncExitStack, service: Service, resources: Resources) -> None:
     address = resources.settings.services[service.name]
     if service.public is not None:
-        app = TelemetryMiddleware(service.public(resources), resources.telemetry)
+        # The public port has no probes to leave out: whoever asks for them there asks for what is not there.
+        app = TelemetryMiddleware(service.public(resources), resources.telemetry, exclude=())
         await _listen(stack, app, address.http)
     # Last: whoever is ready is ready altogether.
     await _listen(stack, internal_app(resources.ready), address.internal)

@@ -15,7 +15,7 @@ def access_line(request: "RequestRecord", service: str, route: str, error_type: 
     client = request.scope.get("client")
     fields = [
         f'"{c.LOG_TIMESTAMP}":"{rfc3339(request.started_unix + duration)}"',
-        f'"{c.LOG_LEVEL}":"{_level(request.status, error_type)}"',
+        f'"{c.LOG_LEVEL}":"{_level(error_type)}"',
         f'"{c.LOG_LOGGER}":"{c.ACCESS_LOGGER}"',
         f'"{c.LOG_MESSAGE}":{json_text(f"{request.method} {request.path} {request.status or error_type}")}',
         f'"{c.LOG_SERVICE}":{json_text(service)}',
@@ -37,7 +37,7 @@ def access_line(request: "RequestRecord", service: str, route: str, error_type: 
     return f"{{{','.join(fields)}}}\n".encode("ascii")
 
 
-def _level(status: int, error_type: str) -> str:
+def _level(error_type: str) -> str:
     if not error_type:
         return "info"
     return "warning" if error_type == c.DISCONNECTED else "error"

@@ -44,6 +44,8 @@ logger = logging.getLogger(__name__)
 # Where the request's record is found in its scope; also the sign that a layer further out has taken it.
 SCOPE_KEY: Final = "goshop.telemetry.request"
 SERVER_ERROR: Final = 500
+# What Litestar raises from whatever fails after the first byte; compared by name, so that it need not be there.
+_LITESTAR_WRAPPER: Final = "LitestarException"
 _LAST_OF: Final = {
     "http.response.body": "more_body",
     "http.response.pathsend": "more_body",
@@ -264,7 +266,7 @@ def unwrap(error: BaseException) -> BaseException:
     while True:
         if isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
             error = error.exceptions[0]
-        elif type(error).__module__.startswith("litestar.") and isinstance(error.__cause__, BaseExceptionGroup):
+        elif type(error).__qualname__ == _LITESTAR_WRAPPER and error.__cause__ is not None:
             error = error.__cause__
         else:
             return error

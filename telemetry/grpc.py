@@ -1,39 +1,59 @@
-"""gRPC by grpc.aio: a span and an observation per unary call on either side, W3C context in the metadata.
+"""gRPC by grpc.aio: a span and an observation per call on either side, W3C context in the metadata.
 
-Conventions: every status but OK is an error on a client; on a server only those that are the server's own fault are.
-Health checks and streams (which here only watch health) pass through without a span.
+Conventions 1.44: every status but OK is an error on a client; on a server only those that are the server's own fault are.
+Health checks pass through without a span, and so do synchronous handlers, which grpc.aio runs in threads of its own.
+
+A handler's uncaught exception is answered with INTERNAL (grpc.aio itself says UNKNOWN, with the exception's text) and logged.
 """
 
 import asyncio
+import inspect
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from time import perf_counter
 from typing import Any, Final
 
 import grpc
-from grpc.aio import ClientCallDetails, Metadata, ServerInterceptor, UnaryUnaryClientInterceptor
-from opentelemetry import propagate, trace
+from grpc.aio import (
+    ClientCallDetails,
+    ClientInterceptor,
+    Metadata,
+    ServerInterceptor,
+    StreamStreamClientInterceptor,
+    StreamUnaryClientInterceptor,
+    UnaryStreamClientInterceptor,
+    UnaryUnaryClientInterceptor,
+)
 from opentelemetry.context import Context, attach, detach
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode
+from opentelemetry.trace import SpanKind, Status, StatusCode, set_span_in_context
 
 from . import conventions as c
 from . import current
-from .metrics import Children
+from .logs import error_type_of
+from .propagation import from_metadata, to_metadata
+from .redaction import redact_text
 
 logger = logging.getLogger(__name__)
 
 HEALTH: Final = "/grpc.health.v1.Health/"
-_SERVER_FAULTS: Final = {
-    grpc.StatusCode.UNKNOWN,
-    grpc.StatusCode.DEADLINE_EXCEEDED,
-    grpc.StatusCode.UNIMPLEMENTED,
-    grpc.StatusCode.INTERNAL,
-    grpc.StatusCode.UNAVAILABLE,
-    grpc.StatusCode.DATA_LOSS,
-}
+# A client that gives up at its deadline is faster than our own clock is late.
+DEADLINE_SLACK: Final = 0.02
+_SERVER_FAULTS: Final = frozenset(
+    {
+        grpc.StatusCode.UNKNOWN,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.UNIMPLEMENTED,
+        grpc.StatusCode.INTERNAL,
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.DATA_LOSS,
+    }
+)
+_CLIENT_FAULTS: Final = frozenset(grpc.StatusCode) - {grpc.StatusCode.OK}
 _BY_NUMBER: Final = {code.value[0]: code for code in grpc.StatusCode}
 
-Behaviour = Callable[[Any, Any], Awaitable[Any]]
+Behaviour = Callable[[Any, Any], Any]
+Continuation = Callable[[Any, Any], Awaitable[Any]]
 
 
 def server_interceptors() -> list[ServerInterceptor]:
@@ -41,112 +61,186 @@ def server_interceptors() -> list[ServerInterceptor]:
     return [_Server()]
 
 
-def client_interceptors() -> list[UnaryUnaryClientInterceptor]:
-    """Return what a channel takes as `interceptors`."""
-    return [_Client()]
+def client_interceptors() -> list[ClientInterceptor]:
+    """Return what a channel takes as `interceptors`; grpc.aio wants one for each kind of call."""
+    return [_UnaryUnary(), _UnaryStream(), _StreamUnary(), _StreamStream()]
 
 
 class _Call:
     """Measures one call on one side."""
 
-    __slots__ = ("_durations", "_faults", "_method", "_service", "_start", "span")
+    __slots__ = ("_method", "_server", "_service", "_span", "_start", "context")
 
-    def __init__(self, path: str, kind: SpanKind, context: Context | None = None) -> None:
+    def __init__(self, path: str, kind: SpanKind, parent: Context | None = None) -> None:
         name = path.removeprefix("/")
-        self._service, _, self._method = name.partition("/")
+        self._service, _, self._method = name.rpartition("/")
+        self._server = kind is SpanKind.SERVER
         attributes = {c.RPC_SYSTEM_NAME: c.GRPC, c.RPC_METHOD: name}
-        self.span: Span = current.tracer().start_span(name, context, kind, attributes)
-        server = kind is SpanKind.SERVER
-        metrics = current.metrics()
-        self._durations: Children[Any] = metrics.rpc_server_duration if server else metrics.rpc_client_duration
-        self._faults = _SERVER_FAULTS if server else None
+        self._span = current.tracer().start_span(name, parent, kind, attributes)
+        self.context = set_span_in_context(self._span, parent)
         self._start = perf_counter()
 
-    def end(self, code: grpc.StatusCode, details: str = "") -> None:
-        self._durations[self._service, self._method, code.name].observe(perf_counter() - self._start)
-        self.span.set_attribute(c.RPC_RESPONSE_STATUS_CODE, code.name)
-        is_error = code in self._faults if self._faults is not None else code is not grpc.StatusCode.OK
-        if is_error:
-            self.span.set_attribute(c.ERROR_TYPE, code.name)
-            self.span.set_status(Status(StatusCode.ERROR, details or None))
-        self.span.end()
+    def end(self, code: grpc.StatusCode, details: str = "", error: BaseException | None = None) -> None:
+        metrics = current.metrics()
+        durations = metrics.rpc_server_duration if self._server else metrics.rpc_client_duration
+        durations[self._service, self._method, code.name].observe(perf_counter() - self._start)
+        self._span.set_attribute(c.RPC_RESPONSE_STATUS_CODE, code.name)
+        if code in (_SERVER_FAULTS if self._server else _CLIENT_FAULTS):
+            self._span.set_attribute(c.ERROR_TYPE, error_type_of(error) if error else code.name)
+            self._span.set_status(Status(StatusCode.ERROR, redact_text(details) or None))
+        self._span.end()
 
 
 class _Server(ServerInterceptor):
     async def intercept_service(self, continuation: Any, handler_call_details: grpc.HandlerCallDetails) -> Any:
         handler = await continuation(handler_call_details)
         method = handler_call_details.method
-        if handler is None or handler.unary_unary is None or method.startswith(HEALTH):
+        if handler is None or method.startswith(HEALTH):
             return handler
-        behaviour = _served(method, handler.unary_unary)
-        return grpc.unary_unary_rpc_method_handler(behaviour, handler.request_deserializer, handler.response_serializer)
+        kind, make_handler = _kind_of(handler)
+        wrapped = _wrap(method, getattr(handler, kind))
+        return make_handler(wrapped, handler.request_deserializer, handler.response_serializer)
 
 
-def _served(method: str, behaviour: Behaviour) -> Behaviour:
+def _kind_of(handler: Any) -> tuple[str, Callable[..., Any]]:
+    if handler.request_streaming:
+        if handler.response_streaming:
+            return "stream_stream", grpc.stream_stream_rpc_method_handler
+        return "stream_unary", grpc.stream_unary_rpc_method_handler
+    if handler.response_streaming:
+        return "unary_stream", grpc.unary_stream_rpc_method_handler
+    return "unary_unary", grpc.unary_unary_rpc_method_handler
+
+
+def _wrap(method: str, behaviour: Behaviour) -> Behaviour:
+    if inspect.isasyncgenfunction(behaviour):
+
+        async def stream(request: Any, context: Any) -> AsyncIterator[Any]:
+            with _served(method, context) as failures:
+                try:
+                    async for answer in behaviour(request, context):
+                        yield answer
+                except Exception as error:  # noqa: BLE001 - abort answers it
+                    await failures(error)
+
+        return stream
+    if not inspect.iscoroutinefunction(behaviour):
+        return behaviour
+
     async def run(request: Any, context: Any) -> Any:
-        carrier = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
-        parent = propagate.extract(carrier, Context())
-        call = _Call(method, SpanKind.SERVER, parent)
-        token = attach(trace.set_span_in_context(call.span, parent))
-        code = grpc.StatusCode.UNKNOWN
-        try:
-            answer = await behaviour(request, context)
-            code = _status(context, grpc.StatusCode.OK)
-        except grpc.aio.AbortError:
-            code = _status(context, grpc.StatusCode.UNKNOWN)
-            raise
-        except asyncio.CancelledError:
-            code = _why_cancelled(context)
-            raise
-        except Exception as error:
-            code = grpc.StatusCode.INTERNAL
-            call.span.record_exception(error)
-            logger.exception("%s failed", method)
-            await context.abort(code, "an internal error")
-        finally:
-            call.end(code)
-            detach(token)
-        return answer
+        with _served(method, context) as failures:
+            try:
+                return await behaviour(request, context)
+            except Exception as error:  # noqa: BLE001 - abort answers it
+                await failures(error)
 
     return run
 
 
-def _status(context: Any, default: grpc.StatusCode) -> grpc.StatusCode:
-    # grpc.aio tells the code as a number once it is set, and None or 0 before.
+@contextmanager
+def _served(method: str, context: Any) -> Iterator[Callable[[Exception], Awaitable[None]]]:
+    """Measure a served call; yields what answers an exception of the handler."""
+    parent = from_metadata(context.invocation_metadata() or ())
+    call = _Call(method, SpanKind.SERVER, parent)
+    defect: Exception | None = None
+
+    async def answer(error: Exception) -> None:
+        nonlocal defect
+        if not isinstance(error, grpc.aio.AbortError):
+            defect = error
+            logger.error("%s failed", method, exc_info=error)
+            await context.abort(grpc.StatusCode.INTERNAL, "an internal error")
+        raise error
+
+    token = attach(call.context)
+    cancelled = False
+    try:
+        yield answer
+    except (asyncio.CancelledError, GeneratorExit):
+        cancelled = True
+        raise
+    finally:
+        call.end(_why_cancelled(context) if cancelled else _code_of(context), error=defect)
+        detach(token)
+
+
+def _code_of(context: Any) -> grpc.StatusCode:
+    """Return the status that the client gets: grpc.aio tells it as a number, 0 until somebody sets one."""
     code = context.code()
-    if isinstance(code, grpc.StatusCode):
-        return code
-    return _BY_NUMBER.get(code, default) if code else default
+    return code if isinstance(code, grpc.StatusCode) else _BY_NUMBER.get(code, grpc.StatusCode.OK)
 
 
 def _why_cancelled(context: Any) -> grpc.StatusCode:
     left = context.time_remaining()
-    over = left is not None and left <= 0
+    over = left is not None and left <= DEADLINE_SLACK
     return grpc.StatusCode.DEADLINE_EXCEEDED if over else grpc.StatusCode.CANCELLED
 
 
-class _Client(UnaryUnaryClientInterceptor):
-    async def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
-        method = client_call_details.method
-        path = method.decode() if isinstance(method, bytes) else method
-        if path.startswith(HEALTH):
-            return await continuation(client_call_details, request)
-        call = _Call(path, SpanKind.CLIENT)
-        code, details = grpc.StatusCode.CANCELLED, ""
-        try:
-            answer = await continuation(_with_context(client_call_details, call.span), request)
-            code = await answer.code()
-            details = "" if code is grpc.StatusCode.OK else await answer.details()
-        except grpc.aio.AioRpcError as error:
-            code, details = error.code(), error.details() or ""
-            raise
-        finally:
-            call.end(code, details)
-        return answer
+class _UnaryUnary(UnaryUnaryClientInterceptor):
+    async def intercept_unary_unary(self, continuation: Continuation, client_call_details: Any, request: Any) -> Any:
+        return await _called(continuation, client_call_details, request, wait=True)
 
 
-def _with_context(details: Any, span: Span) -> ClientCallDetails:
-    carrier: dict[str, str] = {}
-    propagate.inject(carrier, trace.set_span_in_context(span))
-    metadata = Metadata(*(details.metadata or ()), *carrier.items())
+class _UnaryStream(UnaryStreamClientInterceptor):
+    async def intercept_unary_stream(self, continuation: Continuation, client_call_details: Any, request: Any) -> Any:
+        return await _called(continuation, client_call_details, request, wait=False)
+
+
+class _StreamUnary(StreamUnaryClientInterceptor):
+    async def intercept_stream_unary(
+        self, continuation: Continuation, client_call_details: Any, request_iterator: Any
+    ) -> Any:
+        return await _called(continuation, client_call_details, request_iterator, wait=False)
+
+
+class _StreamStream(StreamStreamClientInterceptor):
+    async def intercept_stream_stream(
+        self, continuation: Continuation, client_call_details: Any, request_iterator: Any
+    ) -> Any:
+        return await _called(continuation, client_call_details, request_iterator, wait=False)
+
+
+async def _called(continuation: Continuation, details: Any, request: Any, *, wait: bool) -> Any:
+    """Make a call and measure it; a stream is measured until it ends, and returned before."""
+    path = details.method.decode() if isinstance(details.method, bytes) else details.method
+    if path.startswith(HEALTH):
+        return await continuation(details, request)
+    measured = _Call(path, SpanKind.CLIENT)
+    try:
+        call = await continuation(_with_context(details, measured.context), request)
+    except BaseException as error:
+        measured.end(grpc.StatusCode.CANCELLED, error=error)
+        raise
+    if wait:
+        await _end(call, measured)
+    else:
+        call.add_done_callback(lambda _: _keep(asyncio.ensure_future(_end(call, measured))))
+    return call
+
+
+async def _end(call: Any, measured: _Call) -> None:
+    try:
+        code = await call.code()
+        details = "" if code is grpc.StatusCode.OK else await call.details()
+    except asyncio.CancelledError:
+        # The caller stopped waiting; without this the call would go on without anybody.
+        call.cancel()
+        measured.end(grpc.StatusCode.CANCELLED)
+        raise
+    measured.end(code, details or "")
+
+
+_ending: Final[set[asyncio.Future[None]]] = set()
+
+
+def _keep(task: "asyncio.Future[None]") -> None:
+    """Hold a task until it is done: the event loop itself only holds a weak reference."""
+    _ending.add(task)
+    task.add_done_callback(_ending.discard)
+
+
+def _with_context(details: Any, context: Context) -> ClientCallDetails:
+    carrier = to_metadata(context)
+    kept = ((key, value) for key, value in details.metadata or () if key not in carrier)
+    metadata = Metadata(*kept, *carrier.items())
     return ClientCallDetails(details.method, details.timeout, metadata, details.credentials, details.wait_for_ready)

@@ -23,7 +23,7 @@ class TelemetryPlugin(InitPlugin):
         self._options = options
 
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
-        """Hook into the application."""
+        """Register the hooks."""
         app_config.on_startup.append(self._wrap)
         app_config.after_exception.append(_note)
         return app_config

@@ -13,7 +13,7 @@ from json.encoder import encode_basestring_ascii
 from typing import Any, Final
 
 from opentelemetry import trace
-from pythonjsonlogger.core import BaseJsonFormatter
+from pythonjsonlogger.core import RESERVED_ATTRS, BaseJsonFormatter
 
 from . import conventions as c
 from .output import Output
@@ -47,7 +47,8 @@ class LogFormatter(BaseJsonFormatter):
     """Formats records with the contract's keys, the current trace, and without secrets."""
 
     def __init__(self, service: str) -> None:
-        super().__init__()
+        # uvicorn adds its message a second time, with colours.
+        super().__init__(reserved_attrs=[*RESERVED_ATTRS, "color_message"])
         self._service = service
 
     def add_fields(self, log_data: dict[str, Any], record: logging.LogRecord, message_dict: dict[str, Any]) -> None:

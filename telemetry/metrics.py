@@ -21,7 +21,7 @@ class Children(dict[tuple[str, ...], _M], Generic[_M]):
 
     def __init__(self, metric: _M) -> None:
         super().__init__()
-        self.metric = metric
+        self.metric: _M = metric
 
     def __missing__(self, values: tuple[str, ...]) -> _M:
         if len(self) >= LABEL_SETS:

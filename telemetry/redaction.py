@@ -44,17 +44,15 @@ def redact_value(key: str, value: Any, depth: int = DEPTH) -> Any:
     """Return a log value without secrets: all of it where the key names one, else what is found inside."""
     if is_secret(key) and value not in (None, "", True, False):
         return REDACTED
-    if isinstance(value, str):
-        return redact_text(value)
-    if isinstance(value, bool | int | float | None):
-        return value
-    if depth == 0:
-        return REDACTED
-    if isinstance(value, Mapping):
-        return {str(k): redact_value(str(k), v, depth - 1) for k, v in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [redact_value("", item, depth - 1) for item in value]
-    return redact_text(str(value))
+    match value:
+        case bool() | int() | float() | None:
+            return value
+        case Mapping() if depth:
+            return {str(k): redact_value(str(k), v, depth - 1) for k, v in value.items()}
+        case list() | tuple() | set() | frozenset() if depth:
+            return [redact_value("", item, depth - 1) for item in value]
+        case _:
+            return redact_text(str(value))
 
 
 def is_secret(key: str) -> bool:

@@ -1,11 +1,13 @@
 """Redis and Valkey by redis-py: a span and an observation per command, or per pipeline.
 
-redis-py can emit OpenTelemetry metrics of its own; leave that off, or commands count twice.
+Keys, arguments and messages (which quote them) are not recorded. redis-py can emit OpenTelemetry metrics of its own; leave
+that off, or commands count twice.
 """
 
+import re
 from time import perf_counter
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.trace import SpanKind, Status, StatusCode
 from redis.asyncio import Redis
@@ -13,6 +15,13 @@ from redis.asyncio.client import Pipeline
 
 from . import conventions as c
 from . import current
+from .logs import error_type_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# "GET", "SCRIPT LOAD"; anything else was not a command and must not become a label.
+_COMMAND: Final = re.compile(r"[A-Z][A-Z0-9._]{0,23}( [A-Z][A-Z0-9_-]{0,23})?")
 
 
 class _Command:
@@ -20,9 +29,9 @@ class _Command:
 
     __slots__ = ("_name", "_span", "_start")
 
-    def __init__(self, name: str, size: int = 0) -> None:
-        attributes: dict[str, Any] = {c.DB_SYSTEM_NAME: c.REDIS, c.DB_OPERATION_NAME: name}
-        if size:
+    def __init__(self, name: str, client: Redis, size: int | None = None) -> None:
+        attributes = {c.DB_SYSTEM_NAME: c.REDIS, c.DB_OPERATION_NAME: name, **_peer(client)}
+        if size is not None:
             attributes[c.DB_OPERATION_BATCH_SIZE] = size
         self._name = name
         self._span = current.tracer().start_span(name, kind=SpanKind.CLIENT, attributes=attributes)
@@ -31,42 +40,66 @@ class _Command:
     def __enter__(self) -> None:
         pass
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        outcome = c.OUTCOME_OK if kind is None else c.OUTCOME_ERROR
+    def __exit__(self, _: type[BaseException] | None, error: BaseException | None, _tb: TracebackType | None) -> None:
+        outcome = c.OUTCOME_OK if error is None else c.OUTCOME_ERROR
         current.metrics().redis_duration[self._name, outcome].observe(perf_counter() - self._start)
-        if kind is not None:
-            self._span.set_attribute(c.ERROR_TYPE, kind.__qualname__)
-            self._span.set_status(Status(StatusCode.ERROR, str(error)))
+        if error is not None:
+            self._span.set_attribute(c.ERROR_TYPE, error_type_of(error))
+            self._span.set_status(Status(StatusCode.ERROR, type(error).__qualname__))
         self._span.end()
 
 
+def _peer(client: Redis) -> dict[str, Any]:
+    options: Mapping[str, Any] = client.connection_pool.connection_kwargs
+    peer = {c.DB_NAMESPACE: str(options.get("db") or 0)}
+    if path := options.get("path"):
+        return {**peer, c.SERVER_ADDRESS: path}
+    return {**peer, c.SERVER_ADDRESS: options.get("host", "localhost"), c.SERVER_PORT: options.get("port", 6379)}
+
+
+def command_name(command: str | bytes) -> str:
+    """Return the name that a command has in spans and labels."""
+    text = command.decode("ascii", "replace") if isinstance(command, bytes) else command
+    name = text.upper()
+    return name if _COMMAND.fullmatch(name) else c.OTHER_METHOD
+
+
 class TracedRedis(Redis):
-    """An asyncio client whose commands are measured."""
+    """An asyncio client whose commands are measured; scripts are `EVALSHA`, pipelines one `PIPELINE`."""
 
     async def before(self, command: str) -> None:
         """Run inside each command's span, before it is sent: a seam for fault injection."""
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         """Send a command."""
-        name = str(args[0]).upper()
-        with _Command(name):
+        name = command_name(args[0])
+        with _Command(name, self):
             await self.before(name)
-            return await super().execute_command(*args, **options)
+            return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
 
     def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> "TracedPipeline":  # noqa: FBT001, FBT002 - redis-py's signature
         """Open a pipeline that is measured as one."""
-        pipeline = TracedPipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
-        pipeline.client = self
-        return pipeline
+        return TracedPipeline(self, transaction=transaction, shard_hint=shard_hint)
 
 
 class TracedPipeline(Pipeline):
-    """A pipeline that is one span and one observation."""
+    """A pipeline that is one span and one observation; what it sends at once (WATCH, and reads after it) has its own."""
 
-    client: TracedRedis
+    def __init__(self, owner: TracedRedis, *, transaction: bool, shard_hint: str | None) -> None:
+        super().__init__(owner.connection_pool, owner.response_callbacks, transaction, shard_hint)
+        self._owner = owner
 
     async def execute(self, raise_on_error: bool = True) -> Any:  # noqa: FBT001, FBT002 - redis-py's signature
-        """Send everything that was queued."""
-        with _Command(c.REDIS_PIPELINE, len(self.command_stack)):
-            await self.client.before(c.REDIS_PIPELINE)
+        """Send everything that was queued; nothing queued is nothing measured."""
+        if not self.command_stack and not self.watching:
             return await super().execute(raise_on_error)
+        with _Command(c.REDIS_PIPELINE, self, len(self.command_stack)):
+            await self._owner.before(c.REDIS_PIPELINE)
+            return await super().execute(raise_on_error)
+
+    async def immediate_execute_command(self, *args: Any, **options: Any) -> Any:
+        """Send a command outside of the batch."""
+        name = command_name(args[0])
+        with _Command(name, self):
+            await self._owner.before(name)
+            return await super().immediate_execute_command(*args, **options)  # type: ignore[no-untyped-call]

@@ -24,18 +24,17 @@ FLUSH_SECONDS: Final = 5.0
 class Telemetry:
     """What a configured process has: a tracer, metrics and an output for log lines."""
 
-    __slots__ = ("_provider", "_queue", "metrics", "output", "service", "tracer", "trust_incoming")
+    __slots__ = ("_queue", "metrics", "output", "service", "tracer", "trust_incoming")
 
     def __init__(
         self,
         service: str,
+        *,
         tracer: trace.Tracer,
         metrics: Metrics,
         output: Output,
-        queue: SpanQueue | None = None,
-        provider: Provider | None = None,
-        *,
-        trust_incoming: bool = True,
+        queue: SpanQueue | None,
+        trust_incoming: bool,
     ) -> None:
         self.service = service
         self.tracer = tracer
@@ -43,7 +42,6 @@ class Telemetry:
         self.output = output
         self.trust_incoming = trust_incoming
         self._queue = queue
-        self._provider = provider
 
     @property
     def queued(self) -> int:
@@ -90,7 +88,7 @@ def configure(
     current.use(tracer, registry)
     if provider is None:
         logger.warning("another tracer provider was there first: its exporters and sampler are used")
-    return Telemetry(service, tracer, metrics, output, queue, provider, trust_incoming=trust_incoming)
+    return Telemetry(service, tracer=tracer, metrics=metrics, output=output, queue=queue, trust_incoming=trust_incoming)
 
 
 def _export(provider: Provider, metrics: Metrics) -> SpanQueue | None:

@@ -65,7 +65,7 @@ class QueueLimits:
 class SpanQueue:
     """A bounded queue with a daemon thread that exports batches of it, and retries as long as it takes."""
 
-    def __init__(self, exporter: Exporter, counts: SpanCounts, limits: QueueLimits = QueueLimits()) -> None:  # noqa: B008 - frozen
+    def __init__(self, exporter: Exporter, counts: SpanCounts, limits: QueueLimits = QueueLimits()) -> None:
         self._exporter = exporter
         self._counts = counts
         self._limits = limits
@@ -80,7 +80,7 @@ class SpanQueue:
         os.register_at_fork(after_in_child=self._reset_after_fork)
 
     def _reset_after_fork(self) -> None:
-        """A child has no export thread, and its parent exports what was waiting."""
+        """Start empty: a child has no export thread, and its parent exports what was waiting."""
         self._lock = counts_lock = threading.Lock()
         self._changed = threading.Condition(counts_lock)
         self._thread: threading.Thread | None = None
@@ -175,7 +175,8 @@ class SpanQueue:
                 self._report(error)
                 self._pause(max(backoff, error.retry_after))
                 backoff = min(backoff * 2, LAST_BACKOFF)
-            except Exception as error:  # noqa: BLE001 - whatever goes wrong, the thread lives and the batch is counted
+            except Exception as error:
+                # Whatever went wrong, the thread lives and the batch is counted.
                 logger.error("spans are lost: %s", error, exc_info=not isinstance(error, Rejected))  # noqa: TRY400 - only defects of ours need a traceback
                 self._settle(refused=len(batch))
             else:

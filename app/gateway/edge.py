@@ -19,6 +19,7 @@ from app.gateway.middleware import Admission, SecurityHeaders
 from app.gateway.rate_limit import TokenBuckets
 from app.rpc.user.v1.user_pb2 import GetJwksRequest
 from app.service import Resources, create_service
+from telemetry.litestar import TelemetryPlugin
 
 BODY_BYTES: Final = 64 << 10
 ROUTES: Final = (*users.ROUTES, *products.ROUTES, *orders.ROUTES, *payments.ROUTES)
@@ -43,6 +44,8 @@ def edge(resources: Resources) -> SecurityHeaders:
         lifespan=[lambda _: _fresh(keys)],
         openapi_config=None,
         logging_config=None,
+        # Inside the layer that `app.service` puts around: it says which exception was behind a 500.
+        plugins=[TelemetryPlugin(resources.telemetry)],
     )
     return SecurityHeaders(application)
 
