@@ -39,5 +39,6 @@ def describe(routes: Sequence[Any], **app: Any) -> bytes:
     config = OpenAPIConfig(
         "GoShop", "1", description=_DESCRIPTION, components=Components(security_schemes={"token": bearer})
     )
-    schema = Litestar(list(routes), openapi_config=config, **app).openapi_schema.to_schema()
+    # Without `logging_config` this throw-away application would take the logging of the process over.
+    schema = Litestar(list(routes), openapi_config=config, logging_config=None, **app).openapi_schema.to_schema()
     return msgspec.json.format(msgspec.json.encode(schema, order="sorted"), indent=2) + b"\n"
