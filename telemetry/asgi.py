@@ -7,7 +7,7 @@
 | an exception before the first byte | 500, sent by this layer | the exception |
 | an exception after the first byte | as sent | the exception |
 | the client left before the end | as sent, or none | `client_disconnected` |
-| the application returned before the end | as sent, or none | `incomplete_response` |
+| the application returned before the end | as sent, or 500, sent by this layer | `incomplete_response` |
 | cancelled (the server stops) | as sent, or none | the exception |
 
 The end is the last message of the answer; what the application does afterwards (background tasks) belongs to the same trace
@@ -82,6 +82,7 @@ class TelemetryMiddleware:
         token = attach(request.context)
         try:
             await self.app(scope, request.receive, request.send)
+            await request.returned()
         except BaseException as error:
             await request.failed(error)
             raise
@@ -98,7 +99,7 @@ class RequestRecord:
         "_receive",
         "_send",
         "_trailers",
-        "client",
+        "abandoned",
         "context",
         "disconnected",
         "ended",
@@ -122,14 +123,15 @@ class RequestRecord:
         self._layer = layer
         self._receive = receive
         self._send = send
-        self._trailers = self.disconnected = self.escaped = self.finished = False
+        self._trailers = self.abandoned = self.disconnected = self.escaped = self.finished = False
         self.ended = self.status = 0
         self.error: BaseException | None = None
         self.scope = scope
         self.method: str = scope["method"]
         self.known_method = self.method if self.method in layer.methods else c.OTHER_METHOD
         # Early: mounts rewrite the path.
-        self.path = (scope.get("raw_path") or scope["path"].encode("utf-8", "replace")).decode("latin-1")
+        raw_path: bytes = scope.get("raw_path") or scope["path"].encode("utf-8", "replace")
+        self.path = raw_path.partition(b"?")[0].decode("latin-1")
         scope[SCOPE_KEY] = self
         self.span = self._start_span()
         self.trace = self.span.get_span_context()
@@ -188,14 +190,25 @@ class RequestRecord:
         return f"{self.trace.trace_id:032x}"
 
     async def failed(self, error: BaseException) -> None:
-        """Note the exception that left the application; answer it when nothing was sent."""
+        """Note the exception that left the application, and answer it."""
         self.error = unwrap(error)
         self.escaped = True
         if self.finished:
             logger.error("an exception after the answer to %s %s", self.method, self.path, exc_info=error)
-        elif not self.status and not self.disconnected and isinstance(error, Exception):
+        elif isinstance(error, Exception):
+            await self.returned()
+
+    async def returned(self) -> None:
+        """Answer a request that the application left without an answer, before a server does it without the trace."""
+        if self.status or self.disconnected:
+            return
+        self.abandoned = True
+        try:
             for message in problem_of_defect(self.trace_id):
                 await self.send(message)
+        except Exception:
+            # The exception that brought us here is the one to raise.
+            logger.exception("a failed request could not be answered")
 
     def finish(self) -> None:
         """Tell of the request; only the first call does anything."""
@@ -221,7 +234,7 @@ class RequestRecord:
             return ""
         if self.error is not None:
             return self._layer.error_type(self.error)
-        return str(self.status) if self.ended else c.INCOMPLETE
+        return str(self.status) if self.ended and not self.abandoned else c.INCOMPLETE
 
     def _end_span(self, route: str, error_type: str, duration: int) -> None:
         span = self.span

@@ -5,14 +5,13 @@ Source: https://opentelemetry.io/docs/specs/otel/protocol/exporter/
 
 import contextlib
 import gzip
-import json
 import os
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from time import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote, urlsplit
 
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
@@ -123,13 +122,17 @@ class HttpExporter:
         if self._compress:
             self._headers["content-encoding"] = compression
         self._timeout = _seconds(environ)
-        self._connections = _connections(environ)
+        self._environ = environ
+        self._process = 0
 
     def export(self, spans: Sequence[ReadableSpan], timeout: float) -> int:
         """Post the batch; see `Exporter`."""
         import urllib3  # noqa: PLC0415 - 60 ms that only this exporter needs
 
         body = encode_spans(spans).SerializeToString()
+        if self._process != os.getpid():
+            # A forked child must not write into its parent's connection.
+            self._process, self._connections = os.getpid(), _connections(self._environ)
         try:
             answer = self._connections.request(
                 "POST",
@@ -153,7 +156,8 @@ class HttpExporter:
 
     def close(self) -> None:
         """Close the connection."""
-        self._connections.clear()
+        if self._process:
+            self._connections.clear()
 
 
 def _seconds(environ: Mapping[str, str]) -> float:
@@ -189,11 +193,8 @@ def _retry_after(headers: Mapping[str, str]) -> float:
 
 def _refused(body: bytes, content_type: str) -> int:
     """Return how many spans of an accepted batch were refused (OTLP's partial success)."""
-    if not body:
+    if "protobuf" not in content_type or not body:
         return 0
-    if "json" in content_type:
-        partial: Any = json.loads(body).get("partialSuccess") or {}
-        return int(partial.get("rejectedSpans", 0))
     from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse  # noqa: PLC0415 - most answers are empty
 
     return int(ExportTraceServiceResponse.FromString(body).partial_success.rejected_spans)

@@ -10,6 +10,7 @@ import os
 import stat
 import sys
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol, TextIO
@@ -31,39 +32,50 @@ class Output(Protocol):
         """Write what is still buffered, within `timeout` seconds."""
 
 
-class _Losses:
-    """How many lines were lost, and how many of them nobody was told of yet."""
+class Sink:
+    """Writes lines to a file behind a stream, and keeps account of those that could not be written."""
 
-    def __init__(self, count: Callable[[float], None], report: LostReport) -> None:
-        self._count = count
+    def __init__(self, stream: TextIO, count_lost: Callable[[float], None], report: LostReport) -> None:
+        self._stream = stream
+        self._count_lost = count_lost
         self._report = report
         self._untold = 0
+        self._torn = False
 
-    def lost(self, lines: int) -> None:
-        self._count(lines)
+    def write(self, data: bytes, lines: int) -> None:
+        """Write `lines` whole lines, after a word about lost ones; counts them as lost when that fails."""
+        untold = self._untold
+        notice = self._report(untold) if untold else b""
+        try:
+            self._write_all(notice + data)
+        except (OSError, ValueError):  # the disk is full, the reader is gone, the stream was closed
+            self.lose(lines)
+        else:
+            self._untold -= untold
+
+    def lose(self, lines: int) -> None:
+        """Count lines as lost."""
+        self._count_lost(lines)
         self._untold += lines
 
-    def line(self) -> bytes:
-        """Return what to write before the next line."""
-        if not self._untold:
-            return b""
-        told, self._untold = self._untold, 0
-        return self._report(told)
+    def _write_all(self, data: bytes) -> None:
+        # Asked each time: behind the number of a closed stream there may be somebody else's file by now.
+        descriptor = self._stream.fileno()
+        rest = memoryview(b"\n" + data if self._torn else data)
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+            self._torn = bool(rest)
 
 
 class DirectOutput:
     """Writes every line at once."""
 
-    def __init__(self, descriptor: int, losses: _Losses) -> None:
-        self._descriptor = descriptor
-        self._losses = losses
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
 
     def write(self, line: bytes) -> None:
         """Write a line; see `Output`."""
-        try:
-            _write_all(self._descriptor, self._losses.line() + line)
-        except OSError:
-            self._losses.lost(1)
+        self._sink.write(line, 1)
 
     def close(self, timeout: float) -> None:
         """Do nothing: every line is written."""
@@ -88,14 +100,15 @@ class StreamOutput:
 class BufferedOutput:
     """Writes from a thread, so that a reader who stands still stops nobody but the log."""
 
-    def __init__(self, descriptor: int, losses: _Losses, limit: int = BUFFER_BYTES) -> None:
-        self._descriptor = descriptor
-        self._losses = losses
+    def __init__(self, sink: Sink, limit: int = BUFFER_BYTES) -> None:
+        self._sink = sink
         self._limit = limit
-        self._start()
-        os.register_at_fork(after_in_child=self._start)
+        self._start_anew()
+        anew = weakref.WeakMethod(self._start_anew)
+        os.register_at_fork(after_in_child=lambda: (method := anew()) and method())
 
-    def _start(self) -> None:
+    def _start_anew(self) -> None:
+        """Start empty, also in a forked child: it has no thread, and its parent writes what was waiting."""
         self._lines: deque[bytes] = deque()
         self._bytes = 0
         self._writing = False
@@ -106,7 +119,7 @@ class BufferedOutput:
         """Take a line; see `Output`."""
         with self._changed:
             if self._bytes + len(line) > self._limit:
-                self._losses.lost(1)
+                self._sink.lose(1)
                 return
             self._lines.append(line)
             self._bytes += len(line)
@@ -124,11 +137,7 @@ class BufferedOutput:
     def _run(self) -> None:
         while True:
             batch = self._next_batch()
-            try:
-                _write_all(self._descriptor, b"".join(batch))
-            except OSError:
-                with self._changed:
-                    self._losses.lost(len(batch))
+            self._sink.write(b"".join(batch), len(batch))
 
     def _next_batch(self) -> list[bytes]:
         with self._changed:
@@ -136,7 +145,8 @@ class BufferedOutput:
             self._changed.notify_all()
             self._changed.wait_for(lambda: self._lines)
             self._writing = True
-            batch, size = [self._losses.line()], 0
+            batch: list[bytes] = []
+            size = 0
             while self._lines and size < BATCH_BYTES:
                 batch.append(self._lines.popleft())
                 size += len(batch[-1])
@@ -144,20 +154,12 @@ class BufferedOutput:
         return batch
 
 
-def _write_all(descriptor: int, data: bytes) -> None:
-    rest = memoryview(data)
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]
-
-
 def open_output(stream: TextIO | None, count_lost: Callable[[float], None], report: LostReport) -> Output:
     """Return the output for a stream, the standard output by default."""
-    losses = _Losses(count_lost, report)
     stream = sys.stdout if stream is None else stream
     try:
-        descriptor = stream.fileno()
+        mode = os.fstat(stream.fileno()).st_mode
     except (AttributeError, OSError, ValueError):
         return StreamOutput(stream)
-    if stat.S_ISREG(os.fstat(descriptor).st_mode):
-        return DirectOutput(descriptor, losses)
-    return BufferedOutput(descriptor, losses)
+    sink = Sink(stream, count_lost, report)
+    return DirectOutput(sink) if stat.S_ISREG(mode) else BufferedOutput(sink)

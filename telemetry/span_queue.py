@@ -6,8 +6,10 @@ ended = exported + dropped + queued, at any moment.
 
 import logging
 import os
+import random
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 FIRST_BACKOFF: Final = 0.5
 LAST_BACKOFF: Final = 30.0
+LONGEST_RETRY_AFTER: Final = 300.0
 # What a span costs in memory besides its strings, roughly, as measured on the SDK's span objects.
 SPAN_BYTES: Final = 2_000
 
@@ -76,14 +79,18 @@ class SpanQueue:
         self._flush = False
         self._deadline = float("inf")
         self._failing = False
-        self._reset_after_fork()
-        os.register_at_fork(after_in_child=self._reset_after_fork)
-
-    def _reset_after_fork(self) -> None:
-        """Start empty: a child has no export thread, and its parent exports what was waiting."""
-        self._lock = counts_lock = threading.Lock()
-        self._changed = threading.Condition(counts_lock)
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._thread: threading.Thread | None = None
+        anew = weakref.WeakMethod(self._start_anew)
+        os.register_at_fork(after_in_child=lambda: (method := anew()) and method())
+
+    def _start_anew(self) -> None:
+        """Start empty in a forked child: it has no export thread, and its parent exports what was waiting."""
+        self._counts.ended -= len(self._waiting) + self._in_flight
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._thread = None
         self._waiting.clear()
         self._bytes = self._in_flight = 0
 
@@ -173,7 +180,8 @@ class SpanQueue:
                 refused = self._exporter.export(batch, self._remaining())
             except Unavailable as error:
                 self._report(error)
-                self._pause(max(backoff, error.retry_after))
+                # Not all services of a house at the same moment.
+                self._pause(max(backoff * random.uniform(0.8, 1.2), min(error.retry_after, LONGEST_RETRY_AFTER)))  # noqa: S311 - no secret
                 backoff = min(backoff * 2, LAST_BACKOFF)
             except Exception as error:
                 # Whatever went wrong, the thread lives and the batch is counted.

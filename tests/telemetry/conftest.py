@@ -1,0 +1,184 @@
+"""Real sockets: an application under uvicorn, and a collector that answers as it is told."""
+
+import asyncio
+import gzip
+import socket
+import threading
+import time
+import zlib
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+from prometheus_client import CollectorRegistry
+
+from telemetry import Telemetry, TelemetryMiddleware
+from telemetry import conventions as c
+from telemetry.spans import SpanRecord, decode
+from telemetry.testing import LogLines, capture_spans, fresh_telemetry
+
+PATIENCE = 10.0
+
+
+class QuietServer(uvicorn.Server):
+    """Leaves the signals to pytest."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@dataclass
+class World:
+    """What a served application leaves behind."""
+
+    port: int
+    client: httpx.AsyncClient
+    telemetry: Telemetry
+    registry: CollectorRegistry
+    spans: list[SpanRecord]
+    logs: LogLines
+    server: uvicorn.Server
+    seen: list[Any] = field(default_factory=list)
+
+    async def get(self, path: str = "/", **options: Any) -> httpx.Response:
+        return await self.client.get(path, **options)
+
+    @property
+    def access_lines(self) -> list[dict[str, Any]]:
+        return [line for line in self.logs.lines if line[c.LOG_LOGGER] == c.ACCESS_LOGGER]
+
+    @property
+    def observations(self) -> dict[tuple[str, ...], float]:
+        """How often each label set was observed."""
+        samples = self.telemetry.metrics.http_duration.metric.collect()[0].samples
+        return {
+            tuple(s.labels[name] for name in c.HTTP_LABELS): s.value
+            for s in samples
+            if s.name.endswith("_count") and s.value
+        }
+
+    async def told(self, count: int = 1) -> tuple[SpanRecord, dict[str, Any]]:
+        """Wait until requests are told of, check that each is once, and return the last one's span and access line."""
+        await until(lambda: len(self.access_lines) >= count)
+        assert len(self.access_lines) == count
+        spans = [span for span in self.spans if span.kind == "SERVER"]
+        assert len(spans) == count
+        assert sum(self.observations.values()) == count
+        return spans[-1], self.access_lines[-1]
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    ends = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < ends, "the condition has not become true"
+        await asyncio.sleep(0.005)
+
+
+@asynccontextmanager
+async def serve(
+    app: Any, *, wrap: bool = True, lifespan: bool = False, layer: dict[str, Any] | None = None, **options: Any
+) -> AsyncIterator[World]:
+    registry = CollectorRegistry()
+    telemetry, logs = fresh_telemetry(registry=registry, **options)
+    inner = app(telemetry) if getattr(app, "wants_telemetry", False) else app
+    outer = TelemetryMiddleware(inner, telemetry, **(layer or {})) if wrap else inner
+    with socket.create_server(("127.0.0.1", 0)) as sock, capture_spans() as spans:
+        config = uvicorn.Config(
+            outer, lifespan="on" if lifespan else "off", log_config=None, access_log=False, timeout_graceful_shutdown=1
+        )
+        server = QuietServer(config)
+        task = asyncio.create_task(server.serve(sockets=[sock]))
+        await until(lambda: server.started or task.done())
+        port = sock.getsockname()[1]
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+            yield World(port, client, telemetry, registry, spans, logs, server)
+        server.should_exit = True
+        await task
+    telemetry.shutdown()
+
+
+@pytest.fixture
+def served() -> Callable[..., Any]:
+    """Serve an ASGI application under the layer: `async with served(app, **configure_options) as world`."""
+    return serve
+
+
+@pytest.fixture
+def eventually() -> Callable[..., Any]:
+    return until
+
+
+class Collector:
+    """An OTLP/HTTP collector on loopback; `answers` are statuses for the next requests, afterwards all is well."""
+
+    def __init__(self) -> None:
+        self.answers: list[tuple[int, dict[str, str]]] = []
+        self.requests: list[dict[str, str]] = []
+        self.spans: list[SpanRecord] = []
+        self.refuses = 0
+        self.gate = threading.Event()
+        self.gate.set()
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
+        self._thread.start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_address[1]}/v1/traces"
+
+    def stop(self) -> None:
+        self.gate.set()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def take(self, headers: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
+        self.requests.append(headers)
+        self.gate.wait(PATIENCE)
+        status, extra = self.answers.pop(0) if self.answers else (200, {})
+        if status != 200:
+            return status, extra, b""
+        coding = headers.get("content-encoding", "")
+        body = {"gzip": gzip.decompress, "deflate": zlib.decompress}.get(coding, bytes)(body)
+        self.spans += decode(body)
+        response = ExportTraceServiceResponse()
+        if self.refuses:
+            response.partial_success.rejected_spans = self.refuses
+        return 200, {"content-type": "application/x-protobuf"}, response.SerializeToString()
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        collector = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["content-length"]))
+                headers = {name.lower(): value for name, value in self.headers.items()}
+                status, extra, answer = collector.take(headers, body)
+                self.send_response(status)
+                for name, value in extra.items():
+                    self.send_header(name, value)
+                self.send_header("content-length", str(len(answer)))
+                self.end_headers()
+                self.wfile.write(answer)
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        return Handler
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    collector = Collector()
+    yield collector
+    collector.stop()
