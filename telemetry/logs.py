@@ -116,11 +116,19 @@ class LogHandler(logging.Handler):
         self.setFormatter(LogFormatter(service))
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a record; one that cannot be formatted is reported as the standard library does."""
+        """Write a record; of one that cannot be formatted (its arguments do not fit), what can be said."""
         try:
-            self._output.write(self.format(record).encode("ascii") + b"\n")
-        except Exception:  # noqa: BLE001 - a log call must never fail its caller
-            self.handleError(record)
+            line = self.format(record)
+        except Exception as error:  # noqa: BLE001 - a log call must never fail its caller, and never vanish
+            line = self.format(_unformattable(record, error))
+        self._output.write(line.encode("ascii") + b"\n")
+
+
+def _unformattable(record: logging.LogRecord, error: Exception) -> logging.LogRecord:
+    # Not the repr of whatever it is: that may fail as well.
+    what = repr(record.msg) if isinstance(record.msg, str) else f"a {type(record.msg).__name__}"
+    message = f"{what} cannot be formatted: {error_type_of(error)}"
+    return logging.LogRecord(record.name, logging.ERROR, record.pathname, record.lineno, message, (), None)
 
 
 def lost_line(service: str) -> Any:

@@ -8,15 +8,15 @@ REDACTED: Final = "[redacted]"
 # Deeper than this nothing is looked at, and nothing is shown.
 DEPTH: Final = 6
 
-_NAMES: Final = (
-    r"(?:proxy-)?authorization|(?:set-)?cookie|password|passwd|passphrase|secret|token|api[-_]?key|private[-_]?key"
-    r"|credentials?|card(?:[-_]?(?:number|holder))?|cvv|cvc|iban|pan"
+# Secrets wherever they stand in a name (userpassword), and those that only a whole word names: a span is no PAN.
+_ANYWHERE: Final = r"authorization|cookie|passw(?:or)?d|passphrase|secret|api[-_]?key|private[-_]?key"
+_WORDS: Final = r"token|credential|card(?:[-_]?(?:number|holder))?|cvv|cvc|iban|pan"
+_KEY: Final = re.compile(
+    rf"(?i:{_ANYWHERE}) | (?:^|[-_.\s]|(?<=[a-z0-9])(?=[A-Z])) (?i:{_WORDS}) s? (?:$|[-_.\s]|(?=[A-Z0-9]))", re.VERBOSE
 )
-# The name may be part of a longer one: access_token, X-Api-Key, cardNumber.
-_KEY: Final = re.compile(rf"(?:^|[-_.\s]|(?<=[a-z])(?=[A-Z]))(?:{_NAMES})(?:s|$|[-_.\s]|[A-Z])", re.IGNORECASE)
 _PAIR: Final = re.compile(
-    rf"""(?P<name>\b[\w.-]*(?:{_NAMES})[\w-]*["']?\s*[:=]\s*)
-    (?P<value>(?:bearer|basic|digest)\s+[^\s"',;]+ | "(?:[^"\\]|\\.)*" | '(?:[^'\\]|\\.)*' | [^\s"',;&}}\])]+)""",
+    r"""(?P<name>[\w.-]+)(?P<equals>["']?\s*[:=]\s*)
+    (?P<value>(?:bearer|basic|digest)\s+[^\s"',;]+ | "(?:[^"\\]|\\.)*" | '(?:[^'\\]|\\.)*' | [^\s"',;&}\])]+)""",
     re.IGNORECASE | re.VERBOSE,
 )
 _COOKIES: Final = re.compile(r"(\b(?:set-)?cookie[\"']?\s*[:=]\s*)[^\r\n\"']+", re.IGNORECASE)
@@ -25,7 +25,7 @@ _JWT: Final = re.compile(r"\beyJ[\w-]{5,}\.[\w-]+\.[\w-]*")
 _URL_PASSWORD: Final = re.compile(r"(\w://[^\s/:@]*:)[^\s/@]+@")
 _CARD: Final = re.compile(r"(?<![\w.-])[3-6]\d{3}(?:[ -]?\d){9,15}(?![\w-])")
 # What every secret in running text contains; most texts have none of it and are done.
-_SUSPICIOUS: Final = re.compile(rf"{_NAMES}|bearer|basic\s|eyJ|://|\d{{4}}[ -]?\d{{4}}", re.IGNORECASE)
+_SUSPICIOUS: Final = re.compile(rf"{_ANYWHERE}|{_WORDS}|bearer|basic\s|eyJ|://|\d{{4}}[ -]?\d{{4}}", re.IGNORECASE)
 
 
 def redact_text(text: str) -> str:
@@ -33,7 +33,7 @@ def redact_text(text: str) -> str:
     if _SUSPICIOUS.search(text) is None:
         return text
     text = _COOKIES.sub(rf"\1{REDACTED}", text)
-    text = _PAIR.sub(_keep_quotes, text)
+    text = _PAIR.sub(_without_value, text)
     text = _BEARER.sub(rf"\1 {REDACTED}", text)
     text = _JWT.sub(REDACTED, text)
     text = _URL_PASSWORD.sub(rf"\1{REDACTED}@", text)
@@ -72,10 +72,12 @@ def _parameter(part: str) -> str:
     return f"{name}={REDACTED}" if equals and is_secret(name) else redact_text(part)
 
 
-def _keep_quotes(match: re.Match[str]) -> str:
+def _without_value(match: re.Match[str]) -> str:
+    if not is_secret(match["name"]):
+        return match[0]
     value = match["value"]
     quote = value[0] if value[0] in "\"'" and len(value) > 1 else ""
-    return f"{match['name']}{quote}{REDACTED}{quote}"
+    return f"{match['name']}{match['equals']}{quote}{REDACTED}{quote}"
 
 
 def _without_card(match: re.Match[str]) -> str:
