@@ -250,7 +250,9 @@ class _Server(uvicorn.Server):
 
 async def _listen(stack: AsyncExitStack, app: Any, address: str) -> None:
     host, _, port = address.rpartition(":")
-    sock = socket.create_server((host, int(port)), backlog=2048)
+    # Opened again by its number, which finds out its protocol: asyncio sends small answers at once (TCP_NODELAY) only on
+    # sockets that say TCP; the others wait 40 ms for an acknowledgement.
+    sock = socket.socket(fileno=socket.create_server((host, int(port)), backlog=2048).detach())
     config = uvicorn.Config(
         app,
         http=BoundedProtocol,
