@@ -231,3 +231,9 @@ def _refuse_what_is_unsafe(settings: Settings) -> None:
         raise ConfigError(f"faults: {error}") from None
     if faults and settings.environment == "prod":
         raise ConfigError("faults: refused in prod, from every source")
+    tls = settings.rpc.tls
+    named = [bool(file) for file in (tls.certificate, tls.key, tls.authority)]
+    if any(named) != all(named):
+        raise ConfigError("rpc.tls: certificate, key and authority belong together: name all three or none")
+    if settings.environment == "prod" and not all(named):
+        raise ConfigError("rpc.tls: refused in prod without certificate, key and authority: callers must be known")

@@ -55,7 +55,11 @@ class Fault(msgspec.Struct, frozen=True):
 
 def parse_faults(spec: str) -> tuple[Fault, ...]:
     """Read a specification, "" for none; raises `FaultError`."""
-    return tuple(_parse(part.strip()) for part in spec.split(",") if part.strip())
+    faults = tuple(_parse(part.strip()) for part in spec.split(",") if part.strip())
+    points = [fault.point for fault in faults]
+    if twice := {point for point in points if points.count(point) > 1}:
+        raise FaultError(f"{', '.join(sorted(twice))}: one fault a point")
+    return faults
 
 
 def _parse(text: str) -> Fault:

@@ -73,7 +73,10 @@ def as_shop_error(error: grpc.aio.AioRpcError) -> ShopError:
         known.field = metadata.get(FIELD_KEY, "")
         return known
     if error.code() in BY_GRPC_STATUS:
-        return BY_GRPC_STATUS[error.code()]("a service of the shop is away" if _away(error) else error.details() or "")
+        # Words that came without our code are the runtime's: addresses, library names.
+        return BY_GRPC_STATUS[error.code()](
+            "a service of the shop is away" if _away(error) else "a service refused the call"
+        )
     # An answer like UNKNOWN or INTERNAL is the peer's defect: its log has it, its words are not for the public.
     return ShopError("an internal error")
 

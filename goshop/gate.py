@@ -4,8 +4,11 @@ The parts are elsewhere: `goshop.shop` runs the shop, `loadtests` the load, `gos
 itself, `slo.gate` judges. This module puts them in order.
 """
 
+import os
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -29,6 +32,7 @@ from slo.report.table import print_verdict
 from slo.verdict import Release
 
 DEFAULT_GATE: Final = Path(__file__).parents[1] / "slo" / "gates" / "checkout.yaml"
+REPORTS: Final = ("verdict.json", "report.md", "report.html", "junit.xml")
 # Requests that carry an Idempotency-Key: Go's HTTP client sends them again when a reused connection closes.
 RESENDABLE: Final = frozenset({"POST /api/orders"})
 
@@ -73,7 +77,12 @@ def run_gate(options: Options) -> Outcome:
     parse_faults(",".join(options.faults))
     profile = _profile(options, gate)
     _require_k6()
+    if options.out is not None:
+        # Said before a minute of load, not after it.
+        with _writable(options.out):
+            options.out.mkdir(parents=True, exist_ok=True)
     run = RunFolder.create(options.root)
+    _remove_reports(options.out or run.path)
     facts = _measure(run, gate, profile, options)
     judgement = evaluate(facts)
     return Outcome(judgement, _report(options.out or run.path, judgement), run)
@@ -116,7 +125,9 @@ def _require_k6() -> None:
 
 def _measure(run: RunFolder, gate: Gate, profile: Profile, options: Options) -> RunFacts:
     faults = ",".join(options.faults)
-    with Shop.start(run, faults=faults, armed=False, progress=_say) as shop:
+    with Shop.start(
+        run, faults=faults, armed=False, environ=_without_other_telemetry(os.environ), progress=_say
+    ) as shop:
         load, watch, after = _load(shop, gate, profile)
         ended = shop.ended()
     problems = _unplanned(ended, options.faults)
@@ -168,32 +179,45 @@ def load_facts(load: LoadRun, profile: Profile) -> LoadFacts:
 
 def _unplanned(ended: dict[str, int], faults: tuple[str, ...]) -> tuple[str, ...]:
     """Name services that died although no fault was to kill them."""
-    planned = {fault.partition(".process=kill")[0] for fault in ",".join(faults).split(",") if ".process=kill" in fault}
+    planned = {fault.point.partition(".")[0] for fault in parse_faults(",".join(faults)) if fault.kind == "kill"}
     return tuple(f"{name} {how_it_ended(code)} during the load" for name, code in ended.items() if name not in planned)
 
 
 def _release() -> Release:
-    """Name what was judged: the commit of this checkout, where it is one."""
-    here = Path(__file__).parents[1]
-    describe = (
-        subprocess.run(
-            ["git", "-C", str(here), "describe", "--always", "--dirty", "--tags"],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if (here / ".git").exists()
-        else None
-    )
-    if describe is None or describe.returncode:
-        return Release()
-    return Release(version=describe.stdout.strip(), commit=describe.stdout.strip().removesuffix("-dirty"))
+    """Name what was judged: version and commit of this checkout, where it is one and git is there."""
+    return Release(version=_git("describe", "--always", "--dirty", "--tags"), commit=_git("rev-parse", "HEAD"))
+
+
+def _git(*arguments: str) -> str:
+    here = str(Path(__file__).parents[1])
+    try:
+        done = subprocess.run(["git", "-C", here, *arguments], capture_output=True, text=True, check=False, timeout=10)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        _say(f"the release has no name in the reports: {error}")
+        return ""
+    return "" if done.returncode else done.stdout.strip()
+
+
+def _without_other_telemetry(environ: Mapping[str, str]) -> dict[str, str]:
+    """Leave OpenTelemetry's variables out: the gate counts every span, in files of its own."""
+    return {name: value for name, value in environ.items() if not name.startswith("OTEL_")}
+
+
+def _remove_reports(folder: Path) -> None:
+    """Remove an earlier run's reports: a run without a verdict must not leave somebody else's."""
+    for name in REPORTS:
+        (folder / name).unlink(missing_ok=True)
 
 
 def _report(folder: Path, judgement: Judgement) -> tuple[Path, ...]:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+    with _writable(folder):
         return write_reports(folder, judgement.verdict, judgement.evidence)
+
+
+@contextmanager
+def _writable(folder: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise MeasurementFailed(
             f"{error.filename or folder}: {error.strerror}; the reports could not be written: free the disk, or name another folder with --out"

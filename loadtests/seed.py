@@ -81,7 +81,8 @@ def _first(errors: ExceptionGroup[Exception]) -> Exception:
 
 async def _seed(url: str, admin: tuple[str, str], size: SeedSize, on_progress: OnSeeding | None) -> SeedData:
     total = 1 + 2 * size.users + size.products + size.orders
-    async with httpx.AsyncClient(base_url=url, timeout=_PATIENCE) as client:
+    # trust_env: credentials for a shop on loopback must not pass through a proxy that the environment names.
+    async with httpx.AsyncClient(base_url=url, timeout=_PATIENCE, trust_env=not is_loopback(url)) as client:
         edge = _Edge(client, total, on_progress)
         began = time.time()
         token, ttl = await edge.log_in(*admin)
@@ -114,6 +115,12 @@ async def _each(ask: Callable[[T], Awaitable[R]], items: Sequence[T]) -> list[R]
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(one(item)) for item in items]
     return [task.result() for task in tasks]
+
+
+def is_loopback(url: str) -> bool:
+    """Tell whether a URL stays on this machine."""
+    host = httpx.URL(url).host
+    return host in {"localhost", "::1"} or host.startswith("127.")
 
 
 def _emails(mark: str, size: int) -> list[str]:

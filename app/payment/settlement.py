@@ -35,5 +35,9 @@ async def _settle(cashier: Cashier, tracer: Tracer, payment: Payment, *, overdue
         except Unavailable as error:
             logger.warning("payment %s could not be settled yet: %s", payment.id, error)
             return
+        except Exception:
+            # One payment that cannot be settled must not keep the others of its batch waiting.
+            logger.exception("payment %s could not be settled", payment.id)
+            return
         if decision is not Decision.WAIT:
             logger.info("payment %s of order %s (%s): %s", payment.id, payment.order_id, payment.state, decision)

@@ -61,11 +61,18 @@ class KeyRing:
         self._keys: dict[str, OKPKey] = {}
 
     def keys(self) -> dict[str, OKPKey]:
-        """Return every usable key by kid, oldest first; none when the folder is empty or away."""
-        seen = self._look()
-        if seen != self._seen:
-            self._keys, self._seen = self._read(), seen
-            logger.info("signing keys: %s", ", ".join(self._keys) or "none")
+        """Return every usable key by kid, oldest first; the last ones seen while the folder cannot be read.
+
+        Only a listing revokes: a secret that is being mounted anew, or a process out of descriptors, must not log
+        everybody out.
+        """
+        try:
+            seen = self._look()
+            if seen != self._seen:
+                self._keys, self._seen = self._read(), seen
+                logger.info("signing keys: %s", ", ".join(self._keys) or "none")
+        except OSError:
+            logger.exception("the folder of signing keys cannot be read; the last keys stay in use")
         return self._keys
 
     def public(self) -> str:
@@ -73,12 +80,8 @@ class KeyRing:
         return json.dumps({"keys": [key.as_dict(private=False) for key in self.keys().values()]})
 
     def _look(self) -> tuple[tuple[str, int, int], ...]:
-        try:
-            with os.scandir(self._folder) as entries:
-                found = [(e.name, e.stat()) for e in entries if e.name.endswith(SUFFIX)]
-        except OSError:
-            logger.exception("the folder of signing keys cannot be read")
-            return ()
+        with os.scandir(self._folder) as entries:
+            found = [(e.name, e.stat()) for e in entries if e.name.endswith(SUFFIX)]
         return tuple(sorted((name, status.st_mtime_ns, status.st_ctime_ns) for name, status in found))
 
     def _read(self) -> dict[str, OKPKey]:

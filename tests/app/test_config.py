@@ -77,6 +77,18 @@ def test_faults_are_refused_in_prod() -> None:
         load("prod", environ={"GOSHOP_FAULTS": "product.search=error"})
 
 
+@pytest.mark.parametrize("environment", ["dev", "prod"])
+def test_half_a_tls_configuration_is_refused(environment: str) -> None:
+    with pytest.raises(ConfigError, match="belong together"):
+        load(environment, environ={"GOSHOP_RPC__TLS__CERTIFICATE": "" if environment == "prod" else "tls.crt"})
+
+
+def test_prod_without_tls_between_the_services_is_refused() -> None:
+    nothing = {f"GOSHOP_RPC__TLS__{name}": "" for name in ("CERTIFICATE", "KEY", "AUTHORITY")}
+    with pytest.raises(ConfigError, match="refused in prod"):
+        load("prod", environ=nothing)
+
+
 def test_an_unknown_environment_is_told_the_known_ones() -> None:
     with pytest.raises(ConfigError, match="dev, staging, prod"):
         load("qa", environ={})
