@@ -139,7 +139,7 @@ class TracedAsyncCursor(AsyncCursor[Row]):
 
 
 class TracedAsyncServerCursor(AsyncServerCursor[Row]):
-    """A named cursor whose declaration is measured; give it to a connection as `server_cursor_factory`."""
+    """A named cursor whose declaration is measured; make it a connection's `server_cursor_factory`."""
 
     async def execute(self, query: Any, params: Any = None, **options: Any) -> Self:
         """Declare the cursor; the rows it fetches later belong to whoever fetches them."""
