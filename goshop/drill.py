@@ -23,6 +23,7 @@ from goshop.processes import StartError
 from goshop.run import DEFAULT_ROOT
 from slo.report import figures
 from slo.verdict import Cause, Verdict, Word
+from telemetry import conventions as c
 
 # The shortest profile that can decide (slo.statistics: six blocks of 5 s).
 PROFILE: Final = "smoke"
@@ -78,9 +79,9 @@ class Scenario:
 
 _SEARCH: Final = ("product", "SELECT products", "products")
 _INSERT: Final = ("order", "INSERT orders", "orders")
-_CHARGE: Final = ("payment", "provider.charge")
+_CHARGE: Final = ("payment", c.PROVIDER_CHARGE_SPAN)
 _REDIS: Final = ("gateway", "EVALSHA")
-_POOL: Final = ("product", "pool.acquire")
+_POOL: Final = ("product", c.POOL_WAIT_SPAN)
 
 CONTROL: Final = Scenario("control")
 # Faults that come and go strike in every block of the judged time: the interval is taken between blocks.

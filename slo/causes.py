@@ -2,7 +2,7 @@
 
 Latency: the self time of every (service, span, table) in the bad requests, minus its mean in the good requests of the
 same endpoint, summed; a place's share is of the whole excess. Errors: the place where each bad request's failure came
-from; its share is of all bad requests. The endpoint named is the one that contributes most. What was injected on
+from; its share is of all bad requests. A wait for a connection, long or in vain, is charged to who kept them all. The endpoint named is the one that contributes most. What was injected on
 purpose is not known here. Work is linear in the number of spans.
 """
 
@@ -82,7 +82,7 @@ def _explain(objective: Objective, samples: Sequence[Sample], spans: Spans, hold
     good = {endpoint: _thinned(chosen) for endpoint, chosen in good.items()}
     if objective.indicator == "latency":
         return _ranked(objective, _excess(objective.target, bad, good, spans, holders))
-    return _ranked(objective, _origins(bad, good, spans))
+    return _ranked(objective, _origins(bad, good, spans, holders))
 
 
 def _thinned(samples: list[Sample]) -> list[Sample]:
@@ -157,20 +157,25 @@ def _attributed(tree: TraceTree, span: SpanRecord, seconds: float, holders: Hold
 # --- errors -----------------------------------------------------------------------------------------------------------
 
 
-def _origins(bad: Sequence[Sample], good: Mapping[str, Sequence[Sample]], spans: Spans) -> Tallies:
+def _origins(bad: Sequence[Sample], good: Mapping[str, Sequence[Sample]], spans: Spans, holders: Holders) -> Tallies:
     tolerated = _tolerated(bad, good, spans)
     tallies: Tallies = defaultdict(_Tally)
     for sample in bad:
-        place = _origin(sample, spans, tolerated.get(endpoint_of(sample), frozenset()))
-        if place is not None:
-            tallies[place].add(sample, 1)
+        for place, part in _origin(sample, spans, tolerated.get(endpoint_of(sample), frozenset()), holders):
+            tallies[place].add(sample, part)
     return tallies
 
 
-def _origin(sample: Sample, spans: Spans, tolerated: frozenset[Place]) -> Place | None:
+def _origin(
+    sample: Sample, spans: Spans, tolerated: frozenset[Place], holders: Holders
+) -> Iterable[tuple[Place, float]]:
+    """Return the places that one failure is charged to; the parts add up to 1 unless nothing is known of it."""
     unanswered = is_unanswered(sample)
-    place = TraceTree(spans.get(sample.trace_id, ())).origin(unanswered=unanswered, tolerated=tolerated)
-    return place or (NO_ANSWER if unanswered else None)
+    tree = TraceTree(spans.get(sample.trace_id, ()))
+    span = tree.origin(unanswered=unanswered, tolerated=tolerated)
+    if span is None:
+        return [(NO_ANSWER, 1.0)] if unanswered else []
+    return _attributed(tree, span, 1.0, holders)
 
 
 def _tolerated(

@@ -68,8 +68,8 @@ class TraceTree:
         """Yield the places of all failing spans."""
         return (self.place(span) for span in self.spans if span.status == ERROR)
 
-    def origin(self, *, unanswered: bool = False, tolerated: Collection[Place] = ()) -> Place | None:
-        """Return where a failed request's failure came from: follow what failed first, down to the deepest span.
+    def origin(self, *, unanswered: bool = False, tolerated: Collection[Place] = ()) -> SpanRecord | None:
+        """Return the span where a failed request's failure came from: follow what failed first, down to the deepest span.
 
         `tolerated` places fail just as often in good requests and are passed by. Where a deadline ended the wait, or
         the client gave up (`unanswered`), the span that took most of the time is followed instead. None without spans.
@@ -80,7 +80,7 @@ class TraceTree:
         while (below := self._below(span, tolerated, waited=waited or _ran_out(span))) is not None:
             waited = waited or _ran_out(span)
             span = below
-        return self.place(span)
+        return span
 
     def _below(self, span: SpanRecord, tolerated: Collection[Place], *, waited: bool) -> SpanRecord | None:
         if is_call(span):

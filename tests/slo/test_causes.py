@@ -188,6 +188,22 @@ def test_a_row_lock_that_starves_the_pool_is_named_and_not_the_pool(run):
     assert (cause.service, cause.span, cause.table) == ("product", "UPDATE products", "products")
 
 
+def in_vain(sample):
+    """The request waits for a connection until the pool gives up."""
+    sample, spans = waiting(sample, seconds=2.0)
+    failed = [replace(span, status="ERROR") for span in spans if span.name != "SELECT products"]
+    return replace(sample, status=503, expected=False), failed
+
+
+@pytest.mark.parametrize(("locks", "blamed"), [(1.0, "UPDATE products"), (0.0, POOL_WAIT_SPAN)])
+def test_a_wait_in_vain_is_charged_to_the_statement_that_kept_the_connections_if_there_is_one(run, locks, blamed):
+    run.spoil(locks, ORDER, locked)
+    run.spoil(0.5, SEARCH, in_vain)
+    first = next(cause for cause in causes_of(run) if cause.objective == "error-rate")
+    assert (first.service, first.span) == ("product", blamed)
+    assert first.share >= 0.5
+
+
 def unanswered(sample):
     return replace(sample, status=0, error_code=1212, expected=False, duration=0.001), []
 

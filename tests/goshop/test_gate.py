@@ -1,0 +1,103 @@
+"""`goshop gate` and `goshop drill` as people use them: a real shop, a real load, the exit code, and nothing left."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from goshop import gate
+from slo.gate import evaluate
+from slo.verdict import read_verdict
+from tests.slo.synthetic import make_run
+
+# A gate takes about 50 s on two cores that it has to itself.
+pytestmark = pytest.mark.timeout(180)
+
+ROOT = Path(__file__).parents[2]
+REPORTS = {"verdict.json", "report.md", "report.html", "junit.xml"}
+FAULT = "product.search=delay:900ms@5%"
+
+
+def goshop(*arguments: object, **variables: str):
+    command = [sys.executable, "-m", "goshop", *map(str, arguments)]
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, cwd=ROOT, env={**os.environ, **variables}
+    )
+
+
+def ends_with_one_sentence(done, code):
+    assert (done.returncode, done.stdout) == (code, ""), done.stderr
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("goshop: ")
+    return line
+
+
+def test_an_undisturbed_shop_passes_reconciles_and_leaves_only_its_reports(state_folder, processes_of):
+    root, out = state_folder / "gate", state_folder / "reports"
+    done = goshop("gate", "--profile", "smoke", "--dir", root, "--out", out)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count(" yes ") == 3
+    assert {path.name for path in out.iterdir()} == REPORTS
+    assert all(path.stat().st_size for path in out.iterdir())
+    verdict = read_verdict(out / "verdict.json")
+    found = verdict.reconciliation
+    assert found.agree
+    assert found.k6 == found.server_metrics == found.server_spans == found.access_lines > 0
+    assert (verdict.causes, verdict.load.problems, verdict.releases) == ((), (), True)
+    assert processes_of(root) == set()
+
+
+def test_a_slow_search_fails_and_is_traced_to_its_statement(state_folder):
+    root = state_folder / "faulty"
+    done = goshop("gate", "--profile", "smoke", "--fault", FAULT, "--dir", root, "--json")
+    assert done.returncode == 1, done.stderr
+    cause = json.loads(done.stdout)["causes"][0]
+    assert cause["endpoint"] == "GET /api/products"
+    assert (cause["service"], cause["span"], cause["table"]) == ("product", "SELECT products", "products")
+    followed = goshop("trace", cause["trace_ids"][0], "--dir", root, "--json")
+    spans = [span for span in json.loads(followed.stdout)["spans"] if span["name"] == cause["span"]]
+    assert max(span["end_ns"] - span["start_ns"] for span in spans) >= 900_000_000
+
+
+def test_without_k6_it_says_so_before_anything_starts(tmp_path):
+    done = goshop("gate", "--dir", tmp_path / "runs", K6=str(tmp_path / "none"), PATH=str(tmp_path))
+    assert "k6 is missing" in ends_with_one_sentence(done, 5)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_reports_that_have_no_place_are_refused_before_anything_starts(tmp_path):
+    done = goshop("gate", "--dir", tmp_path / "runs", "--out", "/dev/full/reports")
+    assert "name another folder with --out" in ends_with_one_sentence(done, 5)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_disk_that_fills_up_is_a_failed_measurement(tmp_path):
+    (tmp_path / "report.html").symlink_to("/dev/full")
+    with pytest.raises(gate.MeasurementFailed, match=r"No space left on device.*free the disk"):
+        gate._report(tmp_path, evaluate(make_run(gate.load_gate(gate.DEFAULT_GATE)).facts()))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--profile", "marathon"], "there is no profile 'marathon'; there are smoke, ramp"),
+        (["--fault", "product.search=explode"], "product.search takes delay or error, not 'explode'"),
+        (["--fault", "nowhere=error"], "there is no point 'nowhere'"),
+        (["no-such-gate.yaml"], "no-such-gate.yaml"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_with_one_sentence(arguments, said, tmp_path):
+    done = goshop("gate", "--dir", tmp_path / "runs", *arguments)
+    assert said in ends_with_one_sentence(done, 2)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_gate_file_with_a_mistake_is_named_with_its_line(tmp_path):
+    path = tmp_path / "gate.yaml"
+    good = (ROOT / "slo" / "gates" / "checkout.yaml").read_text()
+    path.write_text(good.replace("percentile: 99\n", "percentile: ninety\n"))
+    line = ends_with_one_sentence(goshop("gate", path, "--dir", tmp_path / "runs"), 2)
+    assert f"{path}:" in line
