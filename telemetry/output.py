@@ -5,6 +5,7 @@ be read slowly or not at all: a thread writes to it from a buffer of `BUFFER_BYT
 written, is lost, counted in `telemetry_log_lines_lost_total`, and said in a line as soon as lines get through again.
 """
 
+import atexit
 import contextlib
 import os
 import stat
@@ -17,6 +18,7 @@ from typing import Final, Protocol, TextIO
 
 BUFFER_BYTES: Final = 16 * 1024 * 1024
 BATCH_BYTES: Final = 64 * 1024
+EXIT_SECONDS: Final = 5.0
 
 LostReport = Callable[[int], bytes]
 """Makes the line that says how many lines were lost."""
@@ -106,6 +108,9 @@ class BufferedOutput:
         self._start_anew()
         anew = weakref.WeakMethod(self._start_anew)
         os.register_at_fork(after_in_child=lambda: (method := anew()) and method())
+        # A process that ends without a shutdown (an exception at its start) has the most to say.
+        close = weakref.WeakMethod(self.close)
+        atexit.register(lambda: (method := close()) and method(EXIT_SECONDS))
 
     def _start_anew(self) -> None:
         """Start empty, also in a forked child: it has no thread, and its parent writes what was waiting."""
