@@ -3,7 +3,8 @@
 from typing import TYPE_CHECKING
 
 from . import conventions as c
-from .logs import json_text, redacted_traceback, rfc3339
+from .errors import redacted_traceback
+from .logs import json_text, rfc3339
 
 if TYPE_CHECKING:
     from .asgi import RequestRecord

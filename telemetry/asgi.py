@@ -26,8 +26,8 @@ from opentelemetry.trace import Span, SpanKind, StatusCode, set_span_in_context
 
 from . import conventions as c
 from .access import access_line
+from .errors import error_type_of, record_error
 from .http import host_and_port, known_methods, problem_of_defect, route_of, with_trace_headers
-from .logs import error_type_of
 from .propagation import from_headers, traceresponse, unrecorded_span
 from .redaction import redact_query
 from .setup import Telemetry
@@ -246,7 +246,7 @@ class RequestRecord:
             if error_type:
                 span.set_status(StatusCode.ERROR)
             if self.error is not None and error_type:
-                span.record_exception(self.error)
+                record_error(span, self.error)
         span.end(self.started_unix + duration)
 
     def _attributes(self, route: str, error_type: str) -> dict[str, Any]:

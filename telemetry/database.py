@@ -20,7 +20,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from . import conventions as c
 from . import current
-from .logs import error_type_of
+from .errors import error_type_of
 
 Conn = TypeVar("Conn", bound=AsyncConnection[Any])
 

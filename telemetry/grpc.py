@@ -30,7 +30,7 @@ from opentelemetry.trace import SpanKind, Status, StatusCode, set_span_in_contex
 
 from . import conventions as c
 from . import current
-from .logs import error_type_of
+from .errors import error_type_of, record_error
 from .propagation import from_metadata, to_metadata
 from .redaction import redact_text
 
@@ -88,6 +88,8 @@ class _Call:
         if code in (_SERVER_FAULTS if self._server else _CLIENT_FAULTS):
             self._span.set_attribute(c.ERROR_TYPE, error_type_of(error) if error else code.name)
             self._span.set_status(Status(StatusCode.ERROR, redact_text(details) or None))
+            if error is not None:
+                record_error(self._span, error)
         self._span.end()
 
 

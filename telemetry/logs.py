@@ -16,8 +16,9 @@ from opentelemetry import trace
 from pythonjsonlogger.core import RESERVED_ATTRS, BaseJsonFormatter
 
 from . import conventions as c
+from .errors import error_type_of
 from .output import Output
-from .redaction import redact_text, redact_value
+from .redaction import redact_value
 
 # Longer texts are cut: a line must fit into what collectors of lines take (Promtail's default is 256 KiB).
 LONGEST_TEXT: Final = 32_768
@@ -101,12 +102,6 @@ def trace_fields() -> dict[str, str]:
     }
 
 
-def error_type_of(error: BaseException) -> str:
-    """Return an exception's qualified class name, without the module for builtins."""
-    kind = type(error)
-    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-
-
 class LogHandler(logging.Handler):
     """Sends records of the standard `logging` module to the same output as access lines."""
 
@@ -164,8 +159,3 @@ def _hand_over(name: str, *, propagate: bool) -> None:
 
 def _writes_to_standard_streams(handler: logging.Handler) -> bool:
     return type(handler) is logging.StreamHandler and handler.stream in (sys.stdout, sys.stderr)
-
-
-def redacted_traceback(error: BaseException) -> str:
-    """Return an exception's traceback for a log line."""
-    return redact_text(logging.Formatter().formatException((type(error), error, error.__traceback__)))

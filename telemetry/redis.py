@@ -15,7 +15,7 @@ from redis.asyncio.client import Pipeline
 
 from . import conventions as c
 from . import current
-from .logs import error_type_of
+from .errors import error_type_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

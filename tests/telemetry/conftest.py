@@ -3,18 +3,26 @@
 import asyncio
 import gzip
 import socket
+import ssl
 import threading
 import time
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 import uvicorn
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 from prometheus_client import CollectorRegistry
 
@@ -118,7 +126,8 @@ def eventually() -> Callable[..., Any]:
 class Collector:
     """An OTLP/HTTP collector on loopback; `answers` are statuses for the next requests, afterwards all is well."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self.scheme = "https" if tls else "http"
         self.answers: list[tuple[int, dict[str, str]]] = []
         self.requests: list[dict[str, str]] = []
         self.spans: list[SpanRecord] = []
@@ -127,12 +136,14 @@ class Collector:
         self.gate.set()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
+        if tls:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
         self._thread.start()
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}/v1/traces"
+        return f"{self.scheme}://127.0.0.1:{self._server.server_address[1]}/v1/traces"
 
     def stop(self) -> None:
         self.gate.set()
@@ -175,6 +186,31 @@ class Collector:
                 pass
 
         return Handler
+
+
+@pytest.fixture
+def tls_collector(tmp_path: Path) -> Iterator[tuple[Collector, Path]]:
+    """A collector with a certificate of its own making, and the file that vouches for it."""
+    certificate = tmp_path / "collector.pem"
+    certificate.write_bytes(_self_signed())
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    collector = Collector(context)
+    yield collector, certificate
+    collector.stop()
+
+
+def _self_signed() -> bytes:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "collector")])
+    now = datetime.now(UTC)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+    builder = builder.not_valid_before(now - timedelta(hours=1)).not_valid_after(now + timedelta(hours=1))
+    address = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
+    certificate = builder.add_extension(address, critical=False).sign(key, hashes.SHA256())
+    pem = serialization.Encoding.PEM
+    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return private + certificate.public_bytes(pem)
 
 
 @pytest.fixture

@@ -57,7 +57,7 @@ async def test_only_an_answer_of_500_and_above_is_an_error(served: Any, status: 
 
 async def test_an_exception_before_the_first_byte_is_answered_with_a_problem_that_has_the_trace_id(served: Any):
     async def app(_scope: Any, _receive: Any, _send: Any) -> None:
-        raise LookupError("nothing here")
+        raise LookupError("nothing here, password=SECRET")
 
     async with served(app) as world:
         got = await world.get()
@@ -68,6 +68,7 @@ async def test_an_exception_before_the_first_byte_is_answered_with_a_problem_tha
     assert span.attributes[c.ERROR_TYPE] == line[c.LOG_ERROR_TYPE] == "LookupError"
     assert [event.name for event in span.events] == ["exception"]
     assert "nothing here" in line[c.LOG_EXCEPTION]
+    assert "SECRET" not in line[c.LOG_EXCEPTION] + str(span)
     assert world.observations == {("GET", "", "500"): 1}
 
 

@@ -282,6 +282,14 @@ def test_a_collector_that_hangs_is_given_up_after_the_time_out(collector: Any):
     assert time.monotonic() - began < 3.0
 
 
+def test_a_collector_s_certificate_is_checked_against_the_file_that_was_named(tls_collector: Any):
+    collector, certificate = tls_collector
+    over_http(collector, CERTIFICATE=str(certificate)).export([ended("private")], 5.0)
+    assert [span.name for span in collector.spans] == ["private"]
+    with pytest.raises(Unavailable, match="certificate"):
+        over_http(collector).export([ended("to a stranger")], 5.0)
+
+
 @pytest.mark.parametrize(
     ("value", "seconds"), [("", 0.0), ("12", 12.0), ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0), ("soon", 0.0)]
 )
