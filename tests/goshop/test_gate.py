@@ -18,7 +18,8 @@ pytestmark = pytest.mark.timeout(180)
 
 ROOT = Path(__file__).parents[2]
 REPORTS = {"verdict.json", "report.md", "report.html", "junit.xml"}
-FAULT = "product.search=delay:900ms@5%"
+# A tenth of all requests: far enough from the budget of 1 % for a verdict on a machine that others use as well.
+FAULT = "product.search=delay:900ms@20%"
 
 
 def goshop(*arguments: object, **variables: str):
