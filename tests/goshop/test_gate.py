@@ -18,8 +18,8 @@ pytestmark = pytest.mark.timeout(180)
 
 ROOT = Path(__file__).parents[2]
 REPORTS = {"verdict.json", "report.md", "report.html", "junit.xml"}
-# A tenth of all requests: far enough from the budget of 1 % for a verdict on a machine that others use as well.
-FAULT = "product.search=delay:900ms@20%"
+# Far enough above the budget of 1 % for a verdict on a machine that others use too; more would empty the pool instead.
+FAULT = "product.search=delay:900ms@8%"
 
 
 def goshop(*arguments: object, **variables: str):
