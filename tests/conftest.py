@@ -1,6 +1,7 @@
 """Real servers for every test that wants one: started once for the whole run, empty for each test."""
 
 import os
+import signal
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
@@ -13,6 +14,8 @@ from goshop import embedded
 # Tests start processes while gRPC is at work. Its fork handlers start its pollers in the child, whose descriptors exec has just
 # closed: 20 of 300 children aborted before they were anything. gRPC reads this when it is first imported.
 os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
+# Whoever started us may ignore SIGHUP (nohup, some CI runners), and every process we start would inherit that.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")
