@@ -193,6 +193,8 @@ def test_uvicorn_s_own_lines_become_ours_and_its_access_lines_go():
     for name in ("uvicorn", "uvicorn.access"):
         logging.getLogger(name).addHandler(theirs)
         logging.getLogger(name).propagate = False
+    # Servers of other tests in this process may have been told to be quiet.
+    logging.getLogger("uvicorn.error").setLevel(logging.NOTSET)
     _, logs = fresh_telemetry()
     logging.getLogger("uvicorn.error").info("started", extra={"color_message": "\x1b[1mstarted"})
     logging.getLogger("uvicorn.access").info("GET / 200")
