@@ -68,17 +68,7 @@ Examples:
 """
 
 
-@click.group(epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
-def main() -> None:
-    """GoShop: an observability-first shop, and the release gate that judges it."""
-
-
-@main.command()
-@click.option("--port", type=click.IntRange(1, 65535), help="Port of the public API (a free one by default).")
-@click.option(
-    "--fault", "faults", multiple=True, metavar="SPEC", help="Break something on purpose; may be given several times."
-)
-@click.option(
+_root_option = click.option(
     "--dir",
     "root",
     type=click.Path(path_type=Path),
@@ -86,6 +76,20 @@ def main() -> None:
     show_default=True,
     help="Where runs are kept.",
 )
+_fault_option = click.option(
+    "--fault", "faults", multiple=True, metavar="SPEC", help="Break something on purpose; may be given several times."
+)
+
+
+@click.group(epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """GoShop: an observability-first shop, and the release gate that judges it."""
+
+
+@main.command()
+@click.option("--port", type=click.IntRange(1, 65535), help="Port of the public API (a free one by default).")
+@_fault_option
+@_root_option
 def up(port: int | None, faults: tuple[str, ...], root: Path) -> None:
     """Bring the whole shop up and keep it until Ctrl-C.
 
@@ -125,14 +129,7 @@ def serve(name: str, environment: str) -> None:
 @click.option(
     "--run", "folder", type=click.Path(path_type=Path), help="Look in this run only (by default: in all, newest first)."
 )
-@click.option(
-    "--dir",
-    "root",
-    type=click.Path(path_type=Path),
-    default=DEFAULT_ROOT,
-    show_default=True,
-    help="Where runs are kept.",
-)
+@_root_option
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def trace(trace_id: str, folder: Path | None, root: Path, *, as_json: bool) -> None:
     """Draw one request across all services, with its log lines in order of time.
@@ -160,18 +157,9 @@ Examples:
 @main.command(epilog=GATE_EXAMPLES)
 @click.argument("gate", type=click.Path(path_type=Path), required=False)
 @click.option("--profile", default="", help="smoke, ramp (by default what the gate file names).")
-@click.option(
-    "--fault", "faults", multiple=True, metavar="SPEC", help="Break something on purpose; may be given several times."
-)
+@_fault_option
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the reports (by default the run's own).")
-@click.option(
-    "--dir",
-    "root",
-    type=click.Path(path_type=Path),
-    default=DEFAULT_ROOT,
-    show_default=True,
-    help="Where runs are kept.",
-)
+@_root_option
 @click.option("--json", "as_json", is_flag=True, help="Print verdict.json instead of the table.")
 def gate(
     gate: Path | None, profile: str, faults: tuple[str, ...], out: Path | None, root: Path, *, as_json: bool
@@ -204,14 +192,7 @@ Examples:
 
 @main.command(epilog=DRILL_EXAMPLES)
 @click.option("--only", "names", multiple=True, metavar="NAME", help="This scenario only; may be given several times.")
-@click.option(
-    "--dir",
-    "root",
-    type=click.Path(path_type=Path),
-    default=DEFAULT_ROOT,
-    show_default=True,
-    help="Where runs are kept.",
-)
+@_root_option
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def drill(names: tuple[str, ...], root: Path, *, as_json: bool) -> None:
     """Break the shop in every known way and see whether the gate finds each fault.

@@ -18,10 +18,10 @@ import click
 
 import loadtests
 from app.faults import parse_faults
-from goshop.processes import StartError, how_it_ended
+from goshop.processes import how_it_ended
 from goshop.progress import Stage, loading
 from goshop.run import DEFAULT_ROOT, RunFolder
-from goshop.shop import GATEWAY, Shop
+from goshop.shop import Shop
 from goshop.witnesses import Reading, Watch
 from loadtests import PROFILES, Arrivals, LoadError, LoadRun, Profile
 from loadtests.seed import seed_shop
@@ -226,6 +226,3 @@ def _writable(folder: Path) -> Iterator[None]:
 
 def _say(message: str) -> None:
     click.echo(f"goshop: {message} ...", err=True)
-
-
-__all__ = ["GATEWAY", "MeasurementFailed", "Options", "Outcome", "StartError", "WrongProfile", "run_gate", "show"]
