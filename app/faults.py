@@ -25,6 +25,7 @@ POINTS: Final[dict[str, tuple[Kind, ...]]] = {
     "order.pool": ("exhaust", "leak"),
     "payment.pool": ("exhaust", "leak"),
     "product.stock": ("lock",),
+    "gateway.process": ("kill",),
     "user.process": ("kill",),
     "product.process": ("kill",),
     "order.process": ("kill",),

@@ -7,6 +7,7 @@ itself, `slo.gate` judges. This module puts them in order.
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,10 +19,10 @@ import click
 
 import loadtests
 from app.faults import parse_faults
-from goshop.processes import how_it_ended
+from goshop.processes import StartError, how_it_ended
 from goshop.progress import Stage, loading
 from goshop.run import DEFAULT_ROOT, RunFolder
-from goshop.shop import Shop
+from goshop.shop import GATEWAY, Shop
 from goshop.witnesses import Reading, Watch
 from loadtests import PROFILES, Arrivals, LoadError, LoadRun, Profile
 from loadtests.seed import seed_shop
@@ -83,7 +84,11 @@ def run_gate(options: Options) -> Outcome:
             options.out.mkdir(parents=True, exist_ok=True)
     run = RunFolder.create(options.root)
     _remove_reports(options.out or run.path)
-    facts = _measure(run, gate, profile, options)
+    try:
+        facts = _measure(run, gate, profile, options)
+    except (MeasurementFailed, StartError) as error:
+        _report_failure(options.out or run.path, gate, profile, options, str(error))
+        raise
     judgement = evaluate(facts)
     return Outcome(judgement, _report(options.out or run.path, judgement), run)
 
@@ -131,7 +136,7 @@ def _measure(run: RunFolder, gate: Gate, profile: Profile, options: Options) -> 
         load, watch, after = _load(shop, gate, profile)
         ended = shop.ended()
     problems = _unplanned(ended, options.faults)
-    if after is None:
+    if after is None and GATEWAY not in ended:
         problems = (*problems, "the gateway did not answer when the load had ended: its counters are lost")
     _say("judging")
     return RunFacts(
@@ -146,6 +151,7 @@ def _measure(run: RunFolder, gate: Gate, profile: Profile, options: Options) -> 
         access_lines=watch.access_lines(),
         server_requests=None if after is None else watch.requests(after),
         dropped_spans=0 if after is None else watch.dropped_spans(after),
+        kills={name: (at,) for name, at in watch.deaths.items()},
         resendable=RESENDABLE,
         faults=options.faults,
         release=_release(),
@@ -160,7 +166,12 @@ def _load(shop: Shop, gate: Gate, profile: Profile) -> tuple[LoadRun, Watch, Rea
             seed_shop(shop.url, shop.admin, data, on_progress=lambda p: stage.update(p.done, p.total))
         watch = Watch(shop)
         shop.arm_faults()
-        with loading(profile) as on_progress:
+        with loading(profile) as show_progress:
+
+            def on_progress(progress: loadtests.Progress) -> None:
+                watch.look()
+                show_progress(progress)
+
             load = loadtests.run(profile, shop.url, data, shop.run.k6, script=gate.script, on_progress=on_progress)
     except LoadError as error:
         raise MeasurementFailed(str(error)) from None
@@ -170,7 +181,9 @@ def _load(shop: Shop, gate: Gate, profile: Profile) -> tuple[LoadRun, Watch, Rea
 def load_facts(load: LoadRun, profile: Profile) -> LoadFacts:
     """Say what the load generator did in the words of the judge."""
     begin = load.window[0]
-    facts = partial(LoadFacts, begin=begin, seconds=profile.seconds, problems=load.problems)
+    facts = partial(
+        LoadFacts, begin=begin, seconds=profile.seconds, interrupted=load.interrupted, problems=load.problems
+    )
     dropped = sum(drop.count for drop in load.drops if drop.at >= begin)
     if isinstance(profile.load, Arrivals):
         return facts(model="open", planned=profile.load.rate * profile.seconds, dropped=dropped)
@@ -212,6 +225,27 @@ def _remove_reports(folder: Path) -> None:
 def _report(folder: Path, judgement: Judgement) -> tuple[Path, ...]:
     with _writable(folder):
         return write_reports(folder, judgement.verdict, judgement.evidence)
+
+
+def _report_failure(folder: Path, gate: Gate, profile: Profile, options: Options, problem: str) -> None:
+    """Leave the reports of a run that came to nothing, so that whoever reads only those learns why."""
+    now = time.time()
+    facts = RunFacts(
+        gate=gate,
+        samples=(),
+        load=LoadFacts(model="open", begin=now, seconds=profile.seconds, problems=(problem,)),
+        url="",
+        profile=profile.name,
+        started=now,
+        ended=now,
+        faults=options.faults,
+        release=_release(),
+    )
+    try:
+        _report(folder, evaluate(facts))
+    except MeasurementFailed as error:
+        # What brought us here matters more, and is raised.
+        click.echo(f"goshop: {error}", err=True)
 
 
 @contextmanager

@@ -78,6 +78,13 @@ class Watch:
         self._before = read_metrics(shop.internal[GATEWAY])
         self._log_position = shop.run.log(GATEWAY).stat().st_size
         self.began = time.time()
+        # When a service was first seen dead, unix s.
+        self.deaths: dict[str, float] = {}
+
+    def look(self) -> None:
+        """Note who has died; the more often this is asked, the truer the times."""
+        for name in self._shop.ended():
+            self.deaths.setdefault(name, time.time())
 
     def drain(self) -> Reading | None:
         """Wait until the gateway is done, at most ten seconds; return its last reading, None when it is dead."""

@@ -3,6 +3,7 @@
 k6 exits 0 when every iteration threw, when the disk was full and when nothing was sent, so nothing here rests on one source.
 """
 
+import re
 from bisect import bisect_right
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +26,7 @@ CLOCK_JUMP: Final = 0.25
 # Bytes; less is full.
 _DISK_FULL: Final = 64 * 1024
 _QUOTED: Final = 200
+_PROGRESS: Final = re.compile(r" complete and (\d+) interrupted iterations")
 
 
 class K6Log(msgspec.Struct, frozen=True):
@@ -90,6 +92,12 @@ def read_count(path: Path) -> int | None:
         return msgspec.json.decode(path.read_bytes(), type=_Summary).requests
     except (OSError, msgspec.DecodeError):
         return None
+
+
+def read_interrupted(path: Path) -> int:
+    """Return how many iterations k6 cut short, by its last progress line; 0 where it said nothing."""
+    said = _PROGRESS.findall(path.read_text(errors="replace")) if path.exists() else []
+    return int(said[-1]) if said else 0
 
 
 class _Values(msgspec.Struct):

@@ -60,6 +60,11 @@ class K6Files(msgspec.Struct, frozen=True):
         return self.folder / "stderr.log"
 
     @property
+    def progress(self) -> Path:
+        """k6's standard output: its progress in words, the last lines as it ended."""
+        return self.folder / "progress.log"
+
+    @property
     def plan(self) -> Path:
         """What the script reads."""
         return self.folder / "plan.json"
@@ -67,7 +72,7 @@ class K6Files(msgspec.Struct, frozen=True):
     def clear(self) -> None:
         """Create the folder and remove what an earlier run left in it: old rows would count as new ones."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        for left in (self.samples, self.summary, self.stderr):
+        for left in (self.samples, self.summary, self.stderr, self.progress):
             left.unlink(missing_ok=True)
 
     @property
@@ -131,7 +136,7 @@ def start(binary: Path, script: Path, files: K6Files) -> subprocess.Popen[bytes]
     """Start k6 in its own process group; it is killed when the thread that called this ends. Raises OSError."""
     files.config.write_text("{}")
     command = [
-        *(str(binary), "run", "--quiet", "--no-color", "--no-usage-report", "--address", "", "--log-format", "json"),
+        *(str(binary), "run", "--no-color", "--no-usage-report", "--address", "", "--log-format", "json"),
         *("--config", str(files.config), "--out", f"csv={files.samples}"),
         *("-e", f"PLAN={files.plan}", "-e", f"SUMMARY={files.summary}", str(script)),
     ]
@@ -139,11 +144,11 @@ def start(binary: Path, script: Path, files: K6Files) -> subprocess.Popen[bytes]
     environ["K6_CSV_TIME_FORMAT"] = "unix_nano"
     # Loaded here: between fork and exec nothing may be imported.
     set_option = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
-    with files.stderr.open("wb") as stderr:
+    with files.stderr.open("wb") as stderr, files.progress.open("wb") as progress:
         return subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
+            stdout=progress,
             stderr=stderr,
             env=environ,
             cwd=files.folder,

@@ -34,6 +34,8 @@ class LoadRun(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     exit_code: int | None = None
     # Finished ones, the warm-up's too.
     iterations: int = 0
+    # Cut short: k6 has no sample of the request that each of them had under way.
+    interrupted: int = 0
     drops: tuple[Drop, ...] = ()
     # (unix time, active users), about once a second.
     users: tuple[tuple[float, int], ...] = ()

@@ -31,7 +31,7 @@ def run(
     script: Path | None = None,
     on_progress: OnProgress | None = None,
 ) -> LoadRun:
-    """Load `url` and return every sample. Leaves samples.csv, summary.json and stderr.log in `out_folder`.
+    """Load `url` and return every sample. Leaves samples.csv, summary.json, stderr.log and progress.log in `out_folder`.
 
     `script`: k6 JavaScript of your own in place of the shop's; it may read any `data_file`. A failed measurement does not raise: it is a run with `problems`. Ctrl-C stops k6 and is raised again. Call this from
     the main thread, or one that outlives the run: k6 dies with the thread that started it.
@@ -76,6 +76,7 @@ def _record(session: "_Session", url: str, began: float, files: k6.K6Files, exit
         ended=time.time(),
         exit_code=exit_.code,
         iterations=sum(reader.iterations.values()),
+        interrupted=health.read_interrupted(files.progress),
         drops=tuple(reader.drops),
         users=tuple(reader.users),
         counted=evidence.counted,

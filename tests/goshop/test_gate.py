@@ -63,6 +63,32 @@ def test_a_slow_search_fails_and_is_traced_to_its_statement(state_folder):
     assert max(span["end_ns"] - span["start_ns"] for span in spans) >= 900_000_000
 
 
+def test_a_gateway_that_dies_is_the_cause_and_every_request_is_accounted_for(state_folder):
+    root = state_folder / "dead"
+    done = goshop("gate", "--profile", "smoke", "--fault", "gateway.process=kill:25s", "--dir", root, "--json")
+    assert done.returncode == 1, done.stderr
+    said = json.loads(done.stdout)
+    assert (said["causes"][0]["service"], said["causes"][0]["span"]) == ("gateway", "no answer")
+    found = said["reconciliation"]
+    assert found["agree"]
+    assert found["never_reached"] > 0
+    assert found["server_metrics"] is None, "the counter died with its process"
+    assert found["k6"] >= found["access_lines"] >= found["server_spans"] > 0
+    assert found["lost_with_process"] < 150 * 3, "no more than a killed process has in hand"
+
+
+def test_a_shop_that_does_not_start_leaves_a_verdict_that_says_so(tmp_path):
+    out = tmp_path / "reports"
+    done = goshop("gate", "--dir", tmp_path / "runs", "--out", out, GOSHOP_DB__HOST="127.0.0.1", GOSHOP_DB__PORT="1")
+    assert done.returncode == 5
+    assert done.stderr.splitlines()[-1].startswith("goshop: the databases cannot be prepared")
+    assert {path.name for path in out.iterdir()} == REPORTS
+    verdict = read_verdict(out / "verdict.json")
+    assert verdict.verdict == "error"
+    assert "the databases cannot be prepared" in verdict.load.problems[0]
+    assert not verdict.releases
+
+
 def test_without_k6_it_says_so_before_anything_starts(tmp_path):
     done = goshop("gate", "--dir", tmp_path / "runs", K6=str(tmp_path / "none"), PATH=str(tmp_path))
     assert "k6 is missing" in ends_with_one_sentence(done, 5)

@@ -276,6 +276,18 @@ def _command_line(entry: Path) -> bytes:
         return b""
 
 
+def test_iterations_that_k6_cuts_short_are_counted(shop: Served, data: Path, tmp_path: Path) -> None:
+    script = tmp_path / "hasty.js"
+    script.write_text(
+        "import { sleep } from 'k6';\n"
+        "export const options = {scenarios: {a: {executor: 'constant-vus', vus: 3, duration: '1s', gracefulStop: '0s'}}};\n"
+        "export default function () { sleep(5); }\n"
+        "export function handleSummary() { return {}; }\n"
+    )
+    assert run(BRIEF, shop.url, data, tmp_path / "k6", script=script).interrupted == 3
+    assert run(BRIEF, shop.url, data, tmp_path / "k6").interrupted == 0
+
+
 # A disk of its own for a child process; whoever may make user namespaces may have one.
 OWN_MOUNTS = ("unshare", "--user", "--map-root-user", "--mount")
 ON_A_SMALL_DISK = """
