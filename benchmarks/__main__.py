@@ -1,5 +1,22 @@
-"""`make bench`: every benchmark, one after another."""
+"""`make bench`: the price of telemetry, or another benchmark by its name."""
+
+import click
 
 from benchmarks import judging
+from benchmarks.telemetry import inprocess
 
-judging.main()
+
+@click.command()
+@click.argument("which", type=click.Choice(["telemetry", "judging"]), default="telemetry")
+@click.option("--quick", is_flag=True, help="One short round: to try it, not to quote it.")
+@click.option("--inprocess", "alone", is_flag=True, help="The telemetry layer alone, without a server.")
+@click.option("--profile", is_flag=True, help="Where the time of the layer alone goes.")
+def main(which: str, *, quick: bool, alone: bool, profile: bool) -> None:
+    """Measure, side by side in one run; medians with their spread."""
+    if which == "judging":
+        judging.main()
+    elif alone or profile:
+        inprocess.main(quick=quick, profiled=profile)
+
+
+main()
