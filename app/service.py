@@ -31,6 +31,7 @@ from app.internal import internal_app
 from app.rpc_client import Peers
 from app.rpc_server import Registration, make_server
 from telemetry import Telemetry, TelemetryMiddleware, configure
+from telemetry.conventions import NAMESPACE
 from telemetry.loop import watch_event_loop_lag
 from telemetry.redis import TracedRedis
 
@@ -154,6 +155,7 @@ async def _open(stack: AsyncExitStack, service: Service, settings: Settings) -> 
         version=settings.release,
         trust_incoming=settings.trust_incoming,
         level=settings.log_level,
+        namespace=NAMESPACE,
     )
     stack.push_async_callback(asyncio.to_thread, telemetry.shutdown)
     faults = Faults(_own(settings, service.name), armed=settings.faults_armed)

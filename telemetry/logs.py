@@ -145,6 +145,11 @@ def install(handler: LogHandler, level: str) -> None:
             root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(level.upper())
+    take_over_uvicorn()
+
+
+def take_over_uvicorn() -> None:
+    """Let uvicorn's own lines go the way of all others; it sets its loggers up each time it is configured."""
     for name in ("uvicorn", "uvicorn.error"):
         _hand_over(name, propagate=True)
     # The access lines of this layer have all of it, and the trace.

@@ -71,9 +71,11 @@ def configure(
     registry: CollectorRegistry = REGISTRY,
     stream: TextIO | None = None,
     level: str = "info",
+    namespace: str = "",
 ) -> Telemetry:
     """Set up spans, metrics and logs of this process; `service` is its short name ("gateway").
 
+    `namespace` is what the service belongs to ("goshop"): spans call it `goshop-gateway` then, log lines `gateway`.
     Log lines go to `stream`, the standard output by default; `level` is the least severe one of the records that are
     written (access lines always are). `trust_incoming=False` is for a process that strangers call: their trace context is
     linked to instead of continued. The standard `OTEL_*` variables are honoured; one that cannot be followed raises
@@ -82,7 +84,7 @@ def configure(
     metrics = metrics_of(registry)
     output = open_output(stream, metrics.log_lines_lost.inc, lost_line(service))
     install(LogHandler(service, output), level)
-    provider = global_provider(describe(service, environment, version))
+    provider = global_provider(describe(service, environment, version, namespace))
     queue = _export(provider, metrics) if provider else None
     tracer = trace.get_tracer(c.INSTRUMENTATION_SCOPE, version, schema_url=c.SCHEMA_URL)
     current.use(tracer, registry)

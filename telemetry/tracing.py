@@ -72,18 +72,20 @@ def global_provider(resource: Resource) -> Provider | None:
     return provider
 
 
-def describe(service: str, environment: str, version: str) -> Resource:
-    """Return the resource of a service; `OTEL_RESOURCE_ATTRIBUTES` and `OTEL_SERVICE_NAME` win over what is given."""
-    ours = Resource.create(
-        {
-            c.SERVICE_NAME: f"{c.NAMESPACE}-{service}",
-            c.SERVICE_NAMESPACE: c.NAMESPACE,
-            c.SERVICE_VERSION: version,
-            c.SERVICE_INSTANCE_ID: str(uuid.uuid4()),
-            c.DEPLOYMENT_ENVIRONMENT_NAME: environment,
-        }
-    )
-    return ours.merge(OTELResourceDetector().detect())
+def describe(service: str, environment: str, version: str, namespace: str = "") -> Resource:
+    """Return the resource of a service; `OTEL_RESOURCE_ATTRIBUTES` and `OTEL_SERVICE_NAME` win over what is given.
+
+    What is "" is left out. A namespace also goes in front of the service's name.
+    """
+    ours = {
+        c.SERVICE_NAME: f"{namespace}-{service}" if namespace else service,
+        c.SERVICE_NAMESPACE: namespace,
+        c.SERVICE_VERSION: version,
+        c.SERVICE_INSTANCE_ID: str(uuid.uuid4()),
+        c.DEPLOYMENT_ENVIRONMENT_NAME: environment,
+    }
+    given = Resource.create({key: value for key, value in ours.items() if value})
+    return given.merge(OTELResourceDetector().detect())
 
 
 _BSP: Final = "OTEL_BSP_"

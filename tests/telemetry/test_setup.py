@@ -34,7 +34,7 @@ async def app(scope, receive, send):
     await send({"type": "http.response.body"})
 
 async def main():
-    shop = telemetry.configure("gateway", environment="staging", version="1.2", level="warning")
+    shop = telemetry.configure("gateway", environment="staging", version="1.2", level="warning", namespace="goshop")
     layer = telemetry.TelemetryMiddleware(app, shop)
     headers = [(b"traceparent", f"00-{TRACE}-b7ad6b7169203331-01".encode())] if "traced" in sys.argv else []
     async def send(message):
