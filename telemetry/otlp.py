@@ -40,6 +40,7 @@ __all__ = [
     "REMOTE",
     "REMOTE_KNOWN",
     "SPAN_ATTRIBUTE",
+    "W3C_FLAGS",
     "Envelope",
     "TextAttribute",
     "attribute",
@@ -63,9 +64,10 @@ __all__ = [
 SPAN_ATTRIBUTE: Final = 9
 EVENT_ATTRIBUTE: Final = 3
 LINK_ATTRIBUTE: Final = 4
-# SpanFlags: whether the parent (or the linked span) is in another process is known, and is true.
+# SpanFlags: below the W3C trace flags; whether the parent (or the linked span) is in another process is known, and is true.
 REMOTE_KNOWN: Final = 0x100
 REMOTE: Final = 0x200
+W3C_FLAGS: Final = 0xFF
 
 _FIXED64: Final = Struct("<BQ")
 _TIMES: Final = Struct("<BQBQ")
@@ -170,13 +172,19 @@ def span_field(readable: ReadableSpan) -> bytes:
         _KINDS[readable._kind._value_],
         _TIMES.pack(0x39, readable._start_time or 0, 0x41, readable._end_time or 0),
         # The dictionary inside is what `items` would copy under a lock, pair by pair.
-        attributes(getattr(held, "_dict", held)) if held else b"",
+        attributes(getattr(held, "_dict", held) or {}),
         _STATUSES[code] if not description else status(code, description),
     ]
-    if readable._events or readable._links or (held and getattr(held, "dropped", 0)):
+    events, links = readable._events, readable._links
+    if events or links or _dropped_by(held) or _dropped_by(events) or _dropped_by(links):
         parts.append(_rest_of(readable))
     body = b"".join(parts)
     return _spans[len(body)] + body
+
+
+def _dropped_by(limited: object) -> int:
+    found: int = getattr(limited, "dropped", 0)
+    return found
 
 
 def _head_of(readable: ReadableSpan) -> bytes:
@@ -185,7 +193,7 @@ def _head_of(readable: ReadableSpan) -> bytes:
         raise ValueError(f"the span {readable._name!r} has no context")
     trace_id, span_id, _, trace_flags, tracestate, _ = context
     ids = b"\x0a\x10%b\x12\x08%b" % (trace_id.to_bytes(16, "big"), span_id.to_bytes(8, "big"))
-    flags = REMOTE_KNOWN | trace_flags
+    flags = REMOTE_KNOWN | trace_flags & W3C_FLAGS
     if parent is not None:
         ids += b"\x22\x08" + parent[1].to_bytes(8, "big")
         flags |= REMOTE if parent[2] else 0

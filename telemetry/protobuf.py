@@ -6,6 +6,7 @@ https://github.com/open-telemetry/opentelemetry-proto/blob/v1.9.0/opentelemetry/
 
 import logging
 from collections.abc import Mapping, Sequence
+from functools import cache
 from struct import Struct
 from typing import Any, Final
 
@@ -46,6 +47,7 @@ class Numbers(dict[int, bytes]):
         return encoded
 
 
+@cache
 def _tag(field: int) -> bytes:
     """Return the tag of a length-delimited field (wire type 2)."""
     return varint(field << 3 | 2)
@@ -87,8 +89,9 @@ def attribute(field: int, key: str, value: Any) -> bytes:
 
 
 def _key_value(field: int, key: str, value: Any) -> bytes:
-    encoded = any_value(value)
-    return length_delimited(field, length_delimited(1, key.encode()) + b"\x12" + _lengths[len(encoded)] + encoded)
+    name, encoded = key.encode(), any_value(value)
+    body = b"\x0a%b%b\x12%b%b" % (_lengths[len(name)], name, _lengths[len(encoded)], encoded)
+    return _tag(field) + _lengths[len(body)] + body
 
 
 def any_value(value: Any) -> bytes:
