@@ -34,5 +34,10 @@ class TelemetryPlugin(InitPlugin):
             app.asgi_handler = TelemetryMiddleware(app.asgi_handler, self._telemetry, **self._options)  # type: ignore[arg-type,assignment]
 
 
+def note_errors(app: Litestar) -> None:
+    """Let an application that exists already say which exception was behind an answer."""
+    app.after_exception.append(_note)
+
+
 async def _note(error: Exception, scope: Any) -> None:
     note_error(scope, error)

@@ -1,0 +1,160 @@
+"""Zero code under uvicorn: the layer around whatever it serves, its own lines as JSON, and a flush before it ends.
+
+Only for `opentelemetry-instrument`; who writes code puts `TelemetryMiddleware` around the application. Other servers need
+that too: there is no common place where all of them load an application.
+"""
+
+import logging
+import os
+import re
+import sys
+from collections.abc import Callable, Collection, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, Final
+
+from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined] # its file is marked untyped
+from opentelemetry.instrumentation.utils import unwrap
+from uvicorn.config import LOGGING_CONFIG, Config
+from uvicorn.server import Server
+from wrapt import wrap_function_wrapper
+
+from .asgi import App, Receive, Scope, Send, TelemetryMiddleware
+from .distro import LAYERS_OF_OTHERS, process_telemetry
+from .logs import LogHandler, take_over_uvicorn
+from .metrics_server import serve_metrics
+from .setup import FLUSH_SECONDS
+
+logger = logging.getLogger(__name__)
+
+EXCLUDED: Final = "OTEL_PYTHON_EXCLUDED_URLS"
+# Wrappers around wrappers end somewhere; a cycle of them does not.
+DEEPEST: Final = 50
+
+
+class UvicornInstrumentor(BaseInstrumentor):  # type: ignore[misc] # see above
+    """Wraps the three places of uvicorn that matter; `uninstrument` restores them."""
+
+    def instrumentation_dependencies(self) -> Collection[str]:
+        """Return what must be installed; `capture_signals` is there since 0.29."""
+        return ("uvicorn >= 0.29",)
+
+    def _instrument(self, **_: Any) -> None:
+        process_telemetry()
+        wrap_function_wrapper(Config, "load", _load)
+        wrap_function_wrapper(Config, "configure_logging", _configure_logging)
+        wrap_function_wrapper(Server, "capture_signals", _capture_signals)
+
+    def _uninstrument(self, **_: Any) -> None:
+        unwrap(Config, "load")
+        unwrap(Config, "configure_logging")
+        unwrap(Server, "capture_signals")
+
+
+class Excluding:
+    """Sends requests whose path matches past the layer, as contrib's instrumentations do with `OTEL_PYTHON_EXCLUDED_URLS`."""
+
+    def __init__(self, app: App, layer: App, patterns: str) -> None:
+        self._app = app
+        self._layer = layer
+        self._excluded = re.compile("|".join(part.strip() for part in patterns.split(",") if part.strip())).search
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request."""
+        app = self._app if scope["type"] == "http" and self._excluded(scope["path"]) else self._layer
+        await app(scope, receive, send)
+
+
+def _load(load: Callable[[], None], config: Config, _args: Any, _options: Any) -> None:
+    """Load the application, in the process that serves it; then give it the layer, and the metrics a port."""
+    load()
+    telemetry = process_telemetry()
+    _put_back(LogHandler(telemetry.service, telemetry.output))
+    config.loaded_app = layered(config.loaded_app)
+    serve_metrics(telemetry.metrics.registry, config.workers)
+
+
+def _configure_logging(configure: Callable[[], None], config: Config, _args: Any, _options: Any) -> None:
+    """Take uvicorn's own lines over, unless somebody chose where they go."""
+    configure()
+    chosen = config.log_config
+    if isinstance(chosen, dict) and chosen.get("loggers") == LOGGING_CONFIG["loggers"]:
+        take_over_uvicorn()
+
+
+def _capture_signals(
+    capture: Callable[[], AbstractContextManager[None]], _server: Server, _args: Any, _options: Any
+) -> AbstractContextManager[None]:
+    return _flushing(capture())
+
+
+@contextmanager
+def _flushing(signals: AbstractContextManager[None]) -> Iterator[None]:
+    """Flush when the server is done: afterwards uvicorn raises the signal again that ended it, and no `atexit` runs."""
+    with signals:
+        try:
+            yield
+        finally:
+            telemetry = process_telemetry()
+            if not telemetry.flush(FLUSH_SECONDS):
+                logger.warning("%d spans were not exported before the end", telemetry.queued)
+            telemetry.output.close(FLUSH_SECONDS)
+
+
+def layered(app: Any) -> Any:
+    """Return the application inside the layer; as it is when its author has put it into one."""
+    layers = list(_layers(app))
+    if any(_has_layer(layer) for layer in layers):
+        logger.info("the application has a telemetry layer of its own, which is used")
+        return app
+    if "opentelemetry.instrumentation.asgi" in sys.modules:
+        logger.warning(
+            "another instrumentation makes a second server span of each request; leave it out with "
+            "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS=%s, or choose OTEL_PYTHON_DISTRO=goshop_telemetry",
+            ",".join(sorted(LAYERS_OF_OTHERS)),
+        )
+    _learn_of_errors(layers)
+    layer = TelemetryMiddleware(app, process_telemetry())
+    patterns = os.environ.get(EXCLUDED, "").strip()
+    return Excluding(app, layer, patterns) if patterns else layer
+
+
+def _layers(app: Any) -> Iterator[Any]:
+    """Yield the application and what is inside it, where wrappers keep it as `app` (as uvicorn's and Starlette's do)."""
+    for _ in range(DEEPEST):
+        if app is None:
+            return
+        yield app
+        app = getattr(app, "app", None)
+
+
+def _has_layer(app: Any) -> bool:
+    # What Starlette and FastAPI have been given, and will build at the first request.
+    given = (getattr(each, "cls", None) for each in getattr(app, "user_middleware", ()))
+    if isinstance(app, TelemetryMiddleware) or TelemetryMiddleware in given:
+        return True
+    if not _is_litestar(app):
+        return False
+    from .litestar import TelemetryPlugin  # noqa: PLC0415 - only where there is a Litestar application
+
+    return any(isinstance(plugin, TelemetryPlugin) for plugin in app.plugins)
+
+
+def _learn_of_errors(layers: Collection[Any]) -> None:
+    """Let Litestar say which exception it made an answer of; other frameworks raise it again."""
+    for app in filter(_is_litestar, layers):
+        from .litestar import note_errors  # noqa: PLC0415 - only where there is a Litestar application
+
+        note_errors(app)
+
+
+def _is_litestar(app: Any) -> bool:
+    litestar = sys.modules.get("litestar")
+    return litestar is not None and isinstance(app, litestar.Litestar)
+
+
+def _put_back(handler: LogHandler) -> None:
+    """Make log records JSON lines again where loading the application has replaced the root logger's handlers."""
+    root = logging.getLogger()
+    if not any(isinstance(each, LogHandler) for each in root.handlers):
+        root.addHandler(handler)
+        logger.info("the application has set up logging of its own; its records become JSON lines as well")
