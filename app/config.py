@@ -1,12 +1,13 @@
 """Settings: `config/<environment>.yaml`, overridden by `GOSHOP_*` environment variables.
 
-A variable names its key by path: `GOSHOP_DB__TIMEOUT=2` is `db: {timeout: 2}`. Unknown and wrongly typed keys are
-`ConfigError`s that name the file (or the variable) and the key. Durations are seconds, money is minor units.
+A variable names its key by path: `GOSHOP_DB__TIMEOUT=2` is `db: {timeout: 2}`, and lists its values with commas. Unknown
+and wrongly typed keys are `ConfigError`s that name the file (or the variable) and the key. Durations are seconds, money is minor units.
 """
 
 import os
 import re
 from collections.abc import Mapping
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -42,6 +43,12 @@ class Secret(str):
         return "'***'" if self else "''"
 
 
+class Network(str):
+    """A network as `ipaddress.ip_network` reads it: 10.0.0.0/8, fd00::/8, or one address."""
+
+    __slots__ = ()
+
+
 class Database(Section, frozen=True):
     """PostgreSQL; each service owns the database `goshop_<service>`."""
 
@@ -68,6 +75,16 @@ class Address(Section, frozen=True):
     http: str = ""
     internal: str = ""
     grpc: str = ""
+
+
+class Http(Section, frozen=True):
+    """The public listener: whose word about the client's address is taken, and in which header it is given.
+
+    Only one header, because a proxy replaces or extends the one it knows and passes the other on as the client wrote it.
+    """
+
+    trusted_proxies: tuple[Network, ...] = ()
+    proxy_header: Literal["x-forwarded-for", "forwarded"] = "x-forwarded-for"
 
 
 class Auth(Section, frozen=True):
@@ -141,6 +158,7 @@ class Settings(Section, frozen=True):
     db: Database = msgspec.field(default_factory=Database)
     redis: Redis = msgspec.field(default_factory=Redis)
     services: dict[ServiceName, Address] = {}
+    http: Http = msgspec.field(default_factory=Http)
     auth: Auth = msgspec.field(default_factory=Auth)
     rate_limit: RateLimit = msgspec.field(default_factory=RateLimit)
     deadlines: Deadlines = msgspec.field(default_factory=Deadlines)
@@ -198,21 +216,27 @@ def _override(settings: Settings, variable: str, value: str) -> Settings:
         section = section.setdefault(key, {}) if isinstance(section, dict) else {}
     if not isinstance(section, dict) or path == ["environment"]:
         raise ConfigError(f"{variable}: there is no such setting")
-    section[path[-1]] = value
+    section[path[-1]] = _listed(value) if isinstance(section.get(path[-1]), list | tuple) else value
     return _convert(data, variable, strict=False)
+
+
+def _listed(value: str) -> list[str]:
+    return [part.strip() for part in value.split(",") if part.strip()]
 
 
 def _convert(data: object, where: str, *, strict: bool) -> Settings:
     try:
-        return msgspec.convert(data, Settings, strict=strict, dec_hook=_secret)
+        return msgspec.convert(data, Settings, strict=strict, dec_hook=_text)
     except msgspec.ValidationError as error:
         raise ConfigError(f"{where}: {_reword(str(error))}") from None
 
 
-def _secret(cls: type, value: object) -> object:
-    if cls is Secret and isinstance(value, str):
-        return Secret(value)
-    raise TypeError(f"Expected `str`, got `{type(value).__name__}`")
+def _text(cls: type, value: object) -> object:
+    if not isinstance(value, str):
+        raise TypeError(f"Expected `str`, got `{type(value).__name__}`")
+    if cls is Network:
+        ip_network(value)
+    return cls(value)
 
 
 def _reword(message: str) -> str:

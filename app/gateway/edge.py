@@ -13,6 +13,7 @@ from app.gateway import orders, payments, products, users
 from app.gateway.authentication import Authenticator
 from app.gateway.backends import Backends
 from app.gateway.bodies import StrictBody
+from app.gateway.client_address import ClientAddress
 from app.gateway.documentation import describe
 from app.gateway.key_cache import KeyCache
 from app.gateway.middleware import Admission, SecurityHeaders
@@ -25,7 +26,7 @@ BODY_BYTES: Final = 64 << 10
 ROUTES: Final = (*users.ROUTES, *products.ROUTES, *orders.ROUTES, *payments.ROUTES)
 
 
-def edge(resources: Resources) -> SecurityHeaders:
+def edge(resources: Resources) -> ClientAddress:
     """Make the public application of a gateway."""
     settings = resources.settings
     services = Backends.of(resources.peers, settings.deadlines.rpc)
@@ -47,7 +48,7 @@ def edge(resources: Resources) -> SecurityHeaders:
         # Inside the layer that `app.service` puts around: it says which exception was behind a 500.
         plugins=[TelemetryPlugin(resources.telemetry)],
     )
-    return SecurityHeaders(application)
+    return ClientAddress(SecurityHeaders(application), settings.http)
 
 
 def openapi() -> bytes:

@@ -40,6 +40,9 @@ def test_prod_opens_accounts_empty_and_believes_no_stranger() -> None:
         ("environment: prod", "expected a mapping"),
         ("rate_limit: {when_unavailable: panic}", "rate_limit.when_unavailable: invalid enum value 'panic'"),
         ("services: {shipping: {}}", "services"),
+        ("http: {trusted_proxies: [10.0.0.0/33]}", "dev.yaml: http.trusted_proxies[0]: '10.0.0.0/33' does not appear"),
+        ("http: {trusted_proxies: [10.0.0.1/8]}", "dev.yaml: http.trusted_proxies[0]: 10.0.0.1/8 has host bits set"),
+        ("http: {trusted_proxies: [7]}", "dev.yaml: http.trusted_proxies[0]: expected `str`, got `int`"),
         ("faults: product.search=explode", "faults: 'product.search=explode'"),
     ],
 )
@@ -56,11 +59,26 @@ def test_the_environment_overrides_the_file() -> None:
     assert settings.services["user"].internal
 
 
+def test_a_variable_lists_values_with_commas() -> None:
+    environ = {"GOSHOP_HTTP__TRUSTED_PROXIES": "10.0.0.0/8, fd00::/8"}
+    assert load("dev", environ=environ).http.trusted_proxies == ("10.0.0.0/8", "fd00::/8")
+    assert load("dev", environ={"GOSHOP_HTTP__TRUSTED_PROXIES": ""}).http.trusted_proxies == ()
+
+
+def test_nobody_is_trusted_about_addresses_unless_the_settings_name_them() -> None:
+    assert [load(environment, environ={}).http.trusted_proxies for environment in ENVIRONMENTS] == [(), (), ()]
+
+
 @pytest.mark.parametrize(
     ("variable", "value", "said"),
     [
         ("GOSHOP_DB__TIEMOUT", "1", "GOSHOP_DB__TIEMOUT: db.tiemout: unknown key"),
         ("GOSHOP_DB__TIMEOUT", "soon", "GOSHOP_DB__TIMEOUT: db.timeout: expected `float`"),
+        (
+            "GOSHOP_HTTP__TRUSTED_PROXIES",
+            "10.0.0.0/8,x",
+            "GOSHOP_HTTP__TRUSTED_PROXIES: http.trusted_proxies[1]: 'x' does",
+        ),
         ("GOSHOP_DB", "x", "GOSHOP_DB: db: expected `object`"),
         ("GOSHOP_DB__TIMEOUT__X", "1", "GOSHOP_DB__TIMEOUT__X: there is no such setting"),
         ("GOSHOP_ENVIRONMENT", "prod", "GOSHOP_ENVIRONMENT: there is no such setting"),
