@@ -135,7 +135,7 @@ class RequestRecord:
         scope[SCOPE_KEY] = self
         self.span = self._start_span()
         self.trace = self.span.get_span_context()
-        layer.telemetry.metrics.http_in_progress[self.known_method,].inc()
+        layer.telemetry.metrics.http_in_progress[self.known_method].inc()
 
     def _start_span(self) -> Span:
         telemetry = self._layer.telemetry
@@ -220,10 +220,9 @@ class RequestRecord:
         route = route_of(self.scope)
         error_type = self._error_type()
         self._end_span(route, error_type, duration)
-        telemetry.metrics.http_in_progress[self.known_method,].dec()
+        telemetry.metrics.http_in_progress[self.known_method].dec()
         observed = telemetry.metrics.http_duration[self.known_method, route, str(self.status or "")]
-        exemplar = {c.LOG_TRACE_ID: self.trace_id} if self.trace.trace_flags.sampled else None
-        observed.observe(duration / 1e9, exemplar)
+        observed.observe(duration, self.trace_id if self.trace.trace_flags.sampled else "")
         telemetry.output.write(access_line(self, telemetry.service, route, error_type, duration))
 
     def _error_type(self) -> str:

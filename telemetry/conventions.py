@@ -33,6 +33,9 @@ DB_ERROR_LABELS: Final = ("operation", "error")
 REDIS_LABELS: Final = ("command", "outcome")
 POOL_LABELS: Final = ("state",)
 DROP_LABELS: Final = ("reason",)
+METHOD_LABELS: Final = ("method",)
+# The upper bound of a bucket.
+BOUND_LABEL: Final = "le"
 
 # 0.8 is the edge of the latency objective; the rest is the product's specification.
 HTTP_BUCKETS: Final = (0.01, 0.05, 0.1, 0.25, 0.5, 0.8, 1.0, 2.0, 5.0)

@@ -7,7 +7,7 @@ parameters nor the server's messages (which quote them) are recorded.
 import logging
 from collections.abc import AsyncIterator, Iterable, Mapping, Sized
 from contextlib import aclosing, asynccontextmanager
-from time import perf_counter, time_ns
+from time import perf_counter, perf_counter_ns, time_ns
 from types import TracebackType
 from typing import Any, Final, LiteralString, Self, TypeVar
 from weakref import WeakKeyDictionary
@@ -64,14 +64,14 @@ class _Statement:
         if size > 1:
             attributes[c.DB_OPERATION_BATCH_SIZE] = size
         self._span = current.tracer().start_span(name, kind=SpanKind.CLIENT, attributes=attributes)
-        self._start = perf_counter()
+        self._start = perf_counter_ns()
 
     def __enter__(self) -> None:
         pass
 
     def __exit__(self, _: type[BaseException] | None, error: BaseException | None, _tb: TracebackType | None) -> None:
         metrics = current.metrics()
-        metrics.query_duration[self._operation, self._table].observe(perf_counter() - self._start)
+        metrics.query_duration[self._operation, self._table].observe(perf_counter_ns() - self._start)
         # Who stops reading a stream has not failed.
         if error is not None and not isinstance(error, GeneratorExit):
             kind = error_type(error)

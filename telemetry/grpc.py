@@ -11,7 +11,7 @@ import inspect
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from time import perf_counter
+from time import perf_counter_ns
 from typing import Any, Final
 
 import grpc
@@ -78,12 +78,12 @@ class _Call:
         attributes = {c.RPC_SYSTEM_NAME: c.GRPC, c.RPC_METHOD: name}
         self._span = current.tracer().start_span(name, parent, kind, attributes)
         self.context = set_span_in_context(self._span, parent)
-        self._start = perf_counter()
+        self._start = perf_counter_ns()
 
     def end(self, code: grpc.StatusCode, details: str = "", error: BaseException | None = None) -> None:
         metrics = current.metrics()
         durations = metrics.rpc_server_duration if self._server else metrics.rpc_client_duration
-        durations[self._service, self._method, code.name].observe(perf_counter() - self._start)
+        durations[self._service, self._method, code.name].observe(perf_counter_ns() - self._start)
         self._span.set_attribute(c.RPC_RESPONSE_STATUS_CODE, code.name)
         if code in (_SERVER_FAULTS if self._server else _CLIENT_FAULTS):
             self._span.set_attribute(c.ERROR_TYPE, error_type_of(error) if error else code.name)

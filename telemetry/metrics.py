@@ -1,45 +1,88 @@
 """Every metric of the contract, made once per registry; labels are bound once and kept."""
 
 from collections.abc import Iterator
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final
 from weakref import WeakKeyDictionary, WeakSet
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from . import conventions as c
-
-# Far above what one service has; enough to keep a mistake from filling the memory of the process and of Prometheus.
-LABEL_SETS: Final = 1_000
-
-_M = TypeVar("_M", Counter, Gauge, Histogram)
+from .histogram import LABEL_SETS, Cells, HotHistogram, LabelValues
 
 
-class Children(dict[tuple[str, ...], _M], Generic[_M]):
-    """The children of a metric by label values, each looked up in the metric only once (0.7 instead of 1.7 µs)."""
+class Counters(dict[tuple[str, ...], Counter]):
+    """The children of a counter by label values, each looked up in it only once (0.7 instead of 1.7 µs)."""
 
-    def __init__(self, metric: _M) -> None:
+    def __init__(self, metric: Counter) -> None:
         super().__init__()
-        self.metric: _M = metric
+        self.metric = metric
 
-    def __missing__(self, values: tuple[str, ...]) -> _M:
+    def __missing__(self, values: tuple[str, ...]) -> Counter:
         if len(self) >= LABEL_SETS:
-            return self._overflow(values)
+            return self.metric.labels(*_one_for_all(values))
         child = self[values] = self.metric.labels(*values)
         return child
 
-    def _overflow(self, values: tuple[str, ...]) -> _M:
-        return self.metric.labels(*(c.OVERFLOW_ENDPOINT for _ in values))
+
+def _one_for_all(values: LabelValues) -> LabelValues:
+    return tuple(c.OVERFLOW_ENDPOINT for _ in values)
 
 
-class HttpChildren(Children[Histogram]):
-    """Children by (method, endpoint, status code): past the bound, endpoints become one and status codes classes."""
+def _one_endpoint(values: LabelValues) -> LabelValues:
+    """Make (method, endpoint, status code) one endpoint and a class of status codes."""
+    method, _, status = values
+    # "5xx" still matches the "5.." that dashboards and rules select errors with.
+    return method, c.OVERFLOW_ENDPOINT, f"{status[0]}xx" if status else ""
 
-    def _overflow(self, values: tuple[str, ...]) -> Histogram:
-        method, _, status = values
-        # "5xx" still matches the "5.." that dashboards and rules select errors with.
-        return self.metric.labels(method, c.OVERFLOW_ENDPOINT, f"{status[0]}xx" if status else "")
+
+class Level:
+    """How many of something are under way; both methods are atomic, as those of a list are."""
+
+    __slots__ = ("_held",)
+
+    def __init__(self) -> None:
+        self._held: list[None] = []
+
+    def inc(self) -> None:
+        """Count one more."""
+        self._held.append(None)
+
+    def dec(self) -> None:
+        """Count one less; raises `IndexError` when none is under way."""
+        self._held.pop()
+
+    @property
+    def value(self) -> int:
+        """How many are under way."""
+        return len(self._held)
+
+
+class Levels(dict[str, Level]):
+    """The levels of a gauge by the value of its only label."""
+
+    def __missing__(self, value: str) -> Level:
+        if len(self) >= LABEL_SETS and value != c.OVERFLOW_ENDPOINT:
+            return self[c.OVERFLOW_ENDPOINT]
+        # Atomic: of two threads that come at once, both get the same.
+        return self.setdefault(value, Level())
+
+
+class InProgress(Collector):
+    """The HTTP requests that are being served, by method."""
+
+    def __init__(self) -> None:
+        self.levels = Levels()
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the gauge."""
+        gauge = GaugeMetricFamily(c.HTTP_REQUESTS_IN_PROGRESS, "HTTP requests being served.", labels=c.METHOD_LABELS)
+        for method, level in list(self.levels.items()):
+            gauge.add_metric([method], level.value)
+        yield gauge
+
+    describe = collect
 
 
 class SpanCounts(Collector):
@@ -80,33 +123,45 @@ class Pools(Collector):
 
 
 class Metrics:
-    """The metrics of a process, as attributes; durations in seconds."""
+    """The metrics of a process, as attributes; durations in seconds for whoever reads them.
+
+    What a request may observe many times is a `HotHistogram`, observed in nanoseconds. Waits for a connection and the lag
+    of the event loop have no labels and are rare: the client's own histograms do.
+    """
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
-
-        def histogram(name: str, text: str, labels: tuple[str, ...] = ()) -> Histogram:
-            return Histogram(name, text, labels, buckets=c.INTERNAL_BUCKETS, registry=registry)
-
-        http = Histogram(
-            c.HTTP_REQUEST_DURATION, "HTTP requests served.", c.HTTP_LABELS, buckets=c.HTTP_BUCKETS, registry=registry
+        self.http_duration = HotHistogram(
+            c.HTTP_REQUEST_DURATION,
+            "HTTP requests served.",
+            c.HTTP_LABELS,
+            c.HTTP_BUCKETS,
+            overflow=_one_endpoint,
+            registry=registry,
+        ).cells
+        in_progress = InProgress()
+        self.http_in_progress = in_progress.levels
+        self.rpc_server_duration = self._hot(c.RPC_SERVER_DURATION, "RPCs served.", c.RPC_LABELS)
+        self.rpc_client_duration = self._hot(c.RPC_CLIENT_DURATION, "RPCs made.", c.RPC_LABELS)
+        self.query_duration = self._hot(c.DB_QUERY_DURATION, "Database statements.", c.DB_QUERY_LABELS)
+        self.redis_duration = self._hot(c.REDIS_COMMAND_DURATION, "Redis commands.", c.REDIS_LABELS)
+        self.query_errors = Counters(
+            Counter(c.DB_QUERY_ERRORS, "Statements that failed.", c.DB_ERROR_LABELS, registry=registry)
         )
-        in_progress = Gauge(c.HTTP_REQUESTS_IN_PROGRESS, "HTTP requests being served.", ["method"], registry=registry)
-        errors = Counter(c.DB_QUERY_ERRORS, "Statements that failed.", c.DB_ERROR_LABELS, registry=registry)
-        self.http_duration = HttpChildren(http)
-        self.http_in_progress = Children(in_progress)
-        self.rpc_server_duration = Children(histogram(c.RPC_SERVER_DURATION, "RPCs served.", c.RPC_LABELS))
-        self.rpc_client_duration = Children(histogram(c.RPC_CLIENT_DURATION, "RPCs made.", c.RPC_LABELS))
-        self.query_duration = Children(histogram(c.DB_QUERY_DURATION, "Database statements.", c.DB_QUERY_LABELS))
-        self.query_errors = Children(errors)
-        self.redis_duration = Children(histogram(c.REDIS_COMMAND_DURATION, "Redis commands.", c.REDIS_LABELS))
-        self.pool_wait = histogram(c.DB_POOL_WAIT, "Waits for a database connection.")
-        self.loop_lag = histogram(c.EVENT_LOOP_LAG, "How late the event loop wakes up a task.")
+        self.pool_wait = self._rare(c.DB_POOL_WAIT, "Waits for a database connection.")
+        self.loop_lag = self._rare(c.EVENT_LOOP_LAG, "How late the event loop wakes up a task.")
         self.log_lines_lost = Counter(c.LOG_LINES_LOST, "Log lines that could not be written.", registry=registry)
         self.spans = SpanCounts()
         self.pools = Pools()
-        registry.register(self.spans)
-        registry.register(self.pools)
+        for collector in (in_progress, self.spans, self.pools):
+            registry.register(collector)
+
+    def _hot(self, name: str, text: str, labels: tuple[str, ...]) -> Cells:
+        registry = self.registry
+        return HotHistogram(name, text, labels, c.INTERNAL_BUCKETS, overflow=_one_for_all, registry=registry).cells
+
+    def _rare(self, name: str, text: str) -> Histogram:
+        return Histogram(name, text, buckets=c.INTERNAL_BUCKETS, registry=self.registry)
 
 
 _by_registry: Final[WeakKeyDictionary[CollectorRegistry, Metrics]] = WeakKeyDictionary()

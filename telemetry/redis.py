@@ -5,7 +5,7 @@ that off, or commands count twice.
 """
 
 import re
-from time import perf_counter
+from time import perf_counter_ns
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -35,14 +35,14 @@ class _Command:
             attributes[c.DB_OPERATION_BATCH_SIZE] = size
         self._name = name
         self._span = current.tracer().start_span(name, kind=SpanKind.CLIENT, attributes=attributes)
-        self._start = perf_counter()
+        self._start = perf_counter_ns()
 
     def __enter__(self) -> None:
         pass
 
     def __exit__(self, _: type[BaseException] | None, error: BaseException | None, _tb: TracebackType | None) -> None:
         outcome = c.OUTCOME_OK if error is None else c.OUTCOME_ERROR
-        current.metrics().redis_duration[self._name, outcome].observe(perf_counter() - self._start)
+        current.metrics().redis_duration[self._name, outcome].observe(perf_counter_ns() - self._start)
         if error is not None:
             self._span.set_attribute(c.ERROR_TYPE, error_type_of(error))
             self._span.set_status(Status(StatusCode.ERROR, type(error).__qualname__))
