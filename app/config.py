@@ -24,6 +24,8 @@ DEFAULT_FOLDER: Final = Path(__file__).parents[1] / "config"
 
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
+# A bucket that holds less than one would never let anybody pass.
+Tokens = Annotated[float, msgspec.Meta(ge=1)]
 
 
 class ConfigError(Exception):
@@ -101,12 +103,20 @@ class Auth(Section, frozen=True):
     hashing_queue: Count = 64
 
 
+class LoginLimit(Section, frozen=True):
+    """One token bucket per account for log-ins that fail: `burst` at once, then one each 1 / `per_second` seconds."""
+
+    burst: Tokens = 10.0
+    per_second: Positive = 0.1
+
+
 class RateLimit(Section, frozen=True):
     """One token bucket per subject, or per address for callers without a token."""
 
-    burst: Positive = 100.0
+    burst: Tokens = 100.0
     per_second: Positive = 50.0
     when_unavailable: Literal["deny", "allow"] = "deny"
+    login: LoginLimit = msgspec.field(default_factory=LoginLimit)
 
 
 class Deadlines(Section, frozen=True):

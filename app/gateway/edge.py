@@ -16,6 +16,7 @@ from app.gateway.bodies import StrictBody
 from app.gateway.client_address import ClientAddress
 from app.gateway.documentation import describe
 from app.gateway.key_cache import KeyCache
+from app.gateway.login_throttle import LoginThrottle
 from app.gateway.middleware import Admission, SecurityHeaders
 from app.gateway.rate_limit import TokenBuckets
 from app.rpc.user.v1.user_pb2 import GetJwksRequest
@@ -41,7 +42,7 @@ def edge(resources: Resources) -> ClientAddress:
         middleware=[admission],
         exception_handlers=problems.HANDLERS,
         request_max_body_size=BODY_BYTES,
-        state=State({"backends": services}),
+        state=State({"backends": services, "logins": LoginThrottle(settings.rate_limit, resources.redis)}),
         lifespan=[lambda _: _fresh(keys)],
         openapi_config=None,
         logging_config=None,

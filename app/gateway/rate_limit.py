@@ -21,10 +21,10 @@ from telemetry.redis import TracedRedis
 
 logger = logging.getLogger(__name__)
 
-# KEYS[1] the bucket; ARGV burst, tokens per second. Returns {taken, whole tokens left, microseconds until the next one}.
+# KEYS[1] the bucket; ARGV burst, tokens per second, tokens to take (-1 gives one back). Returns {taken, whole tokens left, microseconds until the next one}.
 # Redis hands numbers over with 17 digits, so microseconds since 1970 survive.
 SCRIPT: Final = """
-local burst, rate = tonumber(ARGV[1]), tonumber(ARGV[2])
+local burst, rate, cost = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3] or 1)
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
 local bucket = redis.call('HMGET', KEYS[1], 'tokens', 'at')
@@ -32,8 +32,8 @@ local tokens, at = tonumber(bucket[1]) or burst, tonumber(bucket[2]) or now
 -- A clock that was set back gives nothing and takes nothing.
 tokens = math.min(burst, tokens + math.max(0, now - at) * rate / 1000000)
 local taken = 0
-if tokens >= 1 then
-  tokens, taken = tokens - 1, 1
+if tokens >= cost then
+  tokens, taken = math.min(burst, tokens - cost), 1
 end
 redis.call('HSET', KEYS[1], 'tokens', tokens, 'at', now)
 -- Full again means as good as forgotten.
@@ -66,29 +66,36 @@ class TokenBuckets:
         # draft-ietf-httpapi-ratelimit-headers: the quota, and the seconds in which it comes back.
         self.policy = f'"bucket";q={settings.burst:.0f};w={window}'.encode()
 
-    async def take(self, key: str) -> Allowance | None:
+    async def take(self, key: str, *, refusal: str = "too many requests") -> Allowance | None:
         """Take a token from a bucket; None where the store is away and the settings let everybody pass.
 
         Raises `TooManyRequests` when the bucket is empty, `Unavailable` when the store is away and the settings say deny.
         """
         try:
-            allowance = await self._run(key)
+            allowance = await self._run(key, 1)
         except redis.exceptions.RedisError as error:
             self._count(error)
             if self._allow:
                 return None
             raise Unavailable("the rate limit cannot be checked") from error
         if not allowance.taken:
-            raise TooManyRequests("too many requests", retry_after=allowance.wait)
+            raise TooManyRequests(refusal, retry_after=allowance.wait)
         return allowance
 
-    async def _run(self, key: str) -> Allowance:
-        name = _PREFIX + key
+    async def give_back(self, key: str) -> None:
+        """Return a token that was taken; where the store is away it flows in by itself."""
         try:
-            answer = await self._redis.evalsha(_SHA, 1, name, *self._arguments)
+            await self._run(key, -1)
+        except redis.exceptions.RedisError as error:
+            logger.warning("a token cannot be given back: %s", type(error).__name__)
+
+    async def _run(self, key: str, cost: int) -> Allowance:
+        arguments = (_PREFIX + key, *self._arguments, cost)
+        try:
+            answer = await self._redis.evalsha(_SHA, 1, *arguments)
         except redis.exceptions.NoScriptError:
             # First use, or the server was restarted: EVAL also loads it.
-            answer = await self._redis.eval(SCRIPT, 1, name, *self._arguments)
+            answer = await self._redis.eval(SCRIPT, 1, *arguments)
         taken, left, wait = answer
         return Allowance(taken == 1, left, wait / 1_000_000)
 

@@ -10,6 +10,7 @@ from app.gateway.access import LOGGED_IN
 from app.gateway.backends import backends
 from app.gateway.bodies import Body, Email, Name, Password, PathId
 from app.gateway.documentation import problems
+from app.gateway.login_throttle import logins
 from app.ids import parse_id
 from app.rpc.user.v1 import user_pb2
 
@@ -63,7 +64,9 @@ async def create_user(request: Request[Any, Any, Any], data: JSONBody[NewUser]) 
 async def login(request: Request[Any, Any, Any], data: JSONBody[Credentials]) -> AccessToken:
     """Exchange an e-mail address and a password for an access token."""
     services = backends(request)
-    answer = await services.call(services.users.Login, user_pb2.LoginRequest(email=data.email, password=data.password))
+    message = user_pb2.LoginRequest(email=data.email, password=data.password)
+    async with logins(request).attempt(data.email, request.client.host if request.client else ""):
+        answer = await services.call(services.users.Login, message)
     return AccessToken(answer.access_token, "Bearer", answer.expires_in)
 
 

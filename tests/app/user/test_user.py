@@ -195,3 +195,13 @@ async def test_without_keys_the_service_does_not_start(settings: Any, tmp_path: 
     with pytest.raises(ConfigError, match=r"auth\.keys"):
         async with running(app, msgspec.structs.replace(settings, auth=Auth(keys=folder))):
             pass
+
+
+async def test_letters_that_only_the_database_takes_for_ascii_are_no_way_in(service: Any) -> None:
+    # U+0130 becomes "i" and U+212A "k" in lower() of some locales; a bound on log-ins keyed by the text would be another one.
+    email = f"ik{new_id()}@test.com"
+    await register(service, email=email)
+    for spelt in ("\u0130k", "i\u212a"):
+        with pytest.raises(Unauthenticated):
+            await log_in(service, spelt + email[2:])
+    assert (await log_in(service, email.upper())).access_token
