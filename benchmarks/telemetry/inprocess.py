@@ -50,6 +50,7 @@ class Layer:
     app: Asgi
     settle: Callable[[], Any] = lambda: None
     cpu: list[float] = field(default_factory=list)
+    loop: list[float] = field(default_factory=list)
     wall: list[float] = field(default_factory=list)
 
 
@@ -121,12 +122,13 @@ async def drive(app: Asgi, scopes: list[dict[str, Any]]) -> None:
 
 
 async def measure(layer: Layer, count: int) -> None:
-    """Serve `count` requests and note µs a request: of CPU (all threads) until everything is told, and of time."""
+    """Serve `count` requests and note µs a request: CPU of all threads until everything is told, CPU of the loop, time."""
     scopes = requests(count)
     gc.collect()
-    wall, cpu = time.perf_counter_ns(), time.process_time_ns()
+    wall, loop, cpu = time.perf_counter_ns(), time.thread_time_ns(), time.process_time_ns()
     await drive(layer.app, scopes)
     layer.wall.append((time.perf_counter_ns() - wall) / count / 1e3)
+    layer.loop.append((time.thread_time_ns() - loop) / count / 1e3)
     layer.settle()
     layer.cpu.append((time.process_time_ns() - cpu) / count / 1e3)
 
@@ -151,12 +153,12 @@ async def compare(layers: list[Layer], folder: Path, rounds: int, count: int) ->
 def report(layers: list[Layer]) -> None:
     """Print the medians; what a layer costs is its difference to the bare application of the same round."""
     bare = layers[0]
-    print(f"{'layer':<12} {'CPU us/request':>14} {'over bare':>10} {'(min..max)':>16} {'loop us/request':>16}")
+    print(f"{'us a request':<12} {'CPU':>8} {'over bare':>10} {'(min..max)':>16} {'loop CPU':>9} {'loop time':>10}")
     for layer in layers:
         over = [mine - base for mine, base in zip(layer.cpu, bare.cpu, strict=True)]
+        cpu, loop, wall = (statistics.median(values) for values in (layer.cpu, layer.loop, layer.wall))
         spread = f"({min(over):.2f}..{max(over):.2f})"
-        cpu, wall = statistics.median(layer.cpu), statistics.median(layer.wall)
-        print(f"{layer.name:<12} {cpu:>14.2f} {statistics.median(over):>10.2f} {spread:>16} {wall:>16.2f}")
+        print(f"{layer.name:<12} {cpu:>8.2f} {statistics.median(over):>10.2f} {spread:>16} {loop:>9.2f} {wall:>10.2f}")
 
 
 def profile(layer: Layer, count: int) -> None:
@@ -185,9 +187,10 @@ def main(*, quick: bool = False, profiled: bool = False) -> None:
     """Compare the layers, or profile ours."""
     parent = MEMORY if MEMORY.is_dir() else None
     with tempfile.TemporaryDirectory(dir=parent) as name, ours(Path(name)) as layer:
+        rounds, count = (2, REQUESTS // 10) if quick else (ROUNDS, REQUESTS)
         if profiled:
-            profile(layer, REQUESTS)
+            profile(layer, count)
             return
         layers = [Layer("bare", application), layer]
-        uvloop.run(compare(layers, Path(name), 2 if quick else ROUNDS, REQUESTS // 4 if quick else REQUESTS))
+        uvloop.run(compare(layers, Path(name), rounds, count))
         report(layers)
