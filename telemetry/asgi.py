@@ -32,6 +32,9 @@ ErrorType = Callable[[BaseException], str]
 
 # Where the request's record is found in its scope; also the sign that a layer further out has taken it.
 SCOPE_KEY: Final = "goshop.telemetry.request"
+# FastAPI (0.165) starts a server span of its own, in a trace of its own, wherever a provider is set up; with this key in the
+# scope it leaves that to whoever is further out.
+FASTAPI_KEY: Final = "fastapi.telemetry"
 
 
 class TelemetryMiddleware:
@@ -67,6 +70,7 @@ class TelemetryMiddleware:
             return
         kind = SdkRequest if self.recorder.obstacle else FastRequest
         request = scope[SCOPE_KEY] = kind(self, scope, receive, send)
+        scope[FASTAPI_KEY] = None
         token = attach(request.context)
         try:
             await self.app(scope, request.receive, request.send)
