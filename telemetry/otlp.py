@@ -42,6 +42,7 @@ __all__ = [
     "SPAN_ATTRIBUTE",
     "W3C_FLAGS",
     "Envelope",
+    "Envelopes",
     "TextAttribute",
     "attribute",
     "attributes",
@@ -229,6 +230,24 @@ class Envelope:
         fields = _pairs(1, resource.attributes)
         self.resource = length_delimited(1, fields) + text(3, resource.schema_url)
         self.scope = length_delimited(1, _scope(scope)) + text(3, (scope.schema_url if scope else "") or "")
+
+
+class Envelopes:
+    """Finds the envelope of a span again, by identity: the SDK hands the same resource and scope to every span."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[int, int], tuple[Envelope, Resource, InstrumentationScope | None]] = {}
+
+    def of(self, resource: Resource, scope: InstrumentationScope | None) -> Envelope:
+        """Return the envelope, made at the first call."""
+        key = id(resource), id(scope)
+        found = self._found.get(key)
+        if found is None:
+            if len(self._found) >= CACHED:
+                self._found.clear()
+            # Held on to, so that nothing else gets their identities.
+            found = self._found[key] = Envelope(resource, scope), resource, scope
+        return found[0]
 
 
 def _scope(scope: InstrumentationScope | None) -> bytes:

@@ -11,22 +11,21 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final, Protocol
-
-from opentelemetry.sdk.trace import ReadableSpan
 
 from . import conventions as c
 from .metrics import SpanCounts
+from .otlp import Envelope, export_request
 
 logger = logging.getLogger(__name__)
 
 FIRST_BACKOFF: Final = 0.5
 LAST_BACKOFF: Final = 30.0
 LONGEST_RETRY_AFTER: Final = 300.0
-# What a span costs in memory besides its strings, roughly, as measured on the SDK's span objects.
-SPAN_BYTES: Final = 2_000
+# Bytes of spans in one batch: gRPC servers usually take no message above 4 MiB.
+LARGEST_BATCH: Final = 3 * 1024 * 1024
 
 
 class Unavailable(Exception):
@@ -44,8 +43,8 @@ class Rejected(Exception):
 class Exporter(Protocol):
     """Where batches go."""
 
-    def export(self, spans: Sequence[ReadableSpan], timeout: float) -> int:
-        """Deliver a batch within `timeout` seconds; return how many of it were refused.
+    def export(self, body: bytes, spans: int, timeout: float) -> int:
+        """Deliver an `ExportTraceServiceRequest` of `spans` spans within `timeout` seconds; return how many were refused.
 
         Raises `Unavailable` to be called again with the same batch, `Rejected` to lose it.
         """
@@ -56,10 +55,13 @@ class Exporter(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class QueueLimits:
-    """How much waits, and for how long; the defaults of `OTEL_BSP_*` differ from the SDK's where it loses spans."""
+    """How much waits, and for how long; the defaults of `OTEL_BSP_*` differ from the SDK's where it loses spans.
+
+    `bytes` bounds the sum of the encoded spans, those that are on their way included; times are seconds.
+    """
 
     spans: int = 65_536
-    bytes: int = 256 * 1024 * 1024
+    bytes: int = 64 * 1024 * 1024
     batch: int = 512
     delay: float = 1.0
     timeout: float = 10.0
@@ -72,53 +74,70 @@ class SpanQueue:
         self._exporter = exporter
         self._counts = counts
         self._limits = limits
-        self._waiting: deque[tuple[ReadableSpan, int]] = deque()
-        self._bytes = 0
-        self._in_flight = 0
         self._closed = False
         self._flush = False
         self._deadline = float("inf")
         self._failing = False
-        self._lock = threading.Lock()
-        self._changed = threading.Condition(self._lock)
-        self._thread: threading.Thread | None = None
+        self._empty()
         anew = weakref.WeakMethod(self._start_anew)
         os.register_at_fork(after_in_child=lambda: (method := anew()) and method())
 
+    def _empty(self) -> None:
+        # Side by side instead of in pairs: 65,536 tuples would be looked at by every full garbage collection.
+        self._spans: deque[bytes] = deque()
+        self._envelopes: deque[Envelope] = deque()
+        self._in_flight = self._flying_bytes = 0
+        self._room, self._byte_room = self._limits.spans, self._limits.bytes
+        self._wake_at = 1
+        # Reentrant: a signal handler, or a finalizer that the collector of garbage runs, may end a span in here.
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
+        self._thread: threading.Thread | None = None
+
     def _start_anew(self) -> None:
         """Start empty in a forked child: it has no export thread, and its parent exports what was waiting."""
-        self._counts.ended -= len(self._waiting) + self._in_flight
-        self._lock = threading.Lock()
-        self._changed = threading.Condition(self._lock)
-        self._thread = None
-        self._waiting.clear()
-        self._bytes = self._in_flight = 0
+        self._empty()
+        # Not a subtraction: another thread of the parent may have been in the middle of `put`.
+        self._counts.ended = self._counts.exported + sum(self._counts.dropped.values())
 
     @property
     def queued(self) -> int:
         """How many spans wait or are on their way."""
         with self._lock:
-            return len(self._waiting) + self._in_flight
+            return len(self._spans) + self._in_flight
 
-    def put(self, span: ReadableSpan) -> None:
-        """Take a span that ended; never waits for anything but the queue's lock."""
-        size = weigh(span)
+    def put(self, envelope: Envelope, span: bytes) -> None:
+        """Take an ended span, encoded as `otlp.span` does; never waits for anything but the queue's lock."""
+        size = len(span)
+        # Half the cost of `with`, which is half the cost of all this.
+        self._lock.acquire()
+        try:
+            self._counts.ended += 1
+            if not self._room or size > self._byte_room:
+                self._counts.dropped[c.DROP_SHUTDOWN if self._closed else c.DROP_FULL] += 1
+                return
+            self._room -= 1
+            self._byte_room -= size
+            self._envelopes.append(envelope)
+            self._spans.append(span)
+            if len(self._spans) == self._wake_at:
+                self._wake()
+        finally:
+            self._lock.release()
+
+    def lose(self) -> None:
+        """Count an ended span that nobody can encode."""
         with self._lock:
             self._counts.ended += 1
-            if self._closed:
-                self._counts.dropped[c.DROP_SHUTDOWN] += 1
-            elif len(self._waiting) + self._in_flight >= self._limits.spans or self._bytes + size > self._limits.bytes:
-                self._counts.dropped[c.DROP_FULL] += 1
-            else:
-                self._waiting.append((span, size))
-                self._bytes += size
-                self._wake()
+            self._counts.dropped[c.DROP_REJECTED] += 1
 
     def _wake(self) -> None:
+        # The first span starts the thread; then once for each batch: waking a thread costs as much as twenty spans.
+        self._wake_at = self._limits.batch
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="telemetry-export", daemon=True)
             self._thread.start()
-        elif len(self._waiting) == self._limits.batch:
+        else:
             self._changed.notify_all()
 
     def flush(self, timeout: float) -> bool:
@@ -126,24 +145,28 @@ class SpanQueue:
         with self._changed:
             self._flush = True
             self._changed.notify_all()
-            done = self._changed.wait_for(lambda: not self._waiting and not self._in_flight, timeout)
+            done = self._changed.wait_for(self._idle, timeout)
             self._flush = False
         return done
+
+    def _idle(self) -> bool:
+        return not self._spans and not self._in_flight
 
     def close(self, timeout: float) -> None:
         """Export what is queued within `timeout` seconds, and count the rest as dropped."""
         with self._changed:
             if self._closed:
                 return
-            self._closed = True
+            self._closed, self._room = True, 0
             self._deadline = time.monotonic() + timeout
             self._changed.notify_all()
-            self._changed.wait_for(lambda: not self._waiting and not self._in_flight, timeout)
-            lost = len(self._waiting) + self._in_flight
+            self._changed.wait_for(self._idle, timeout)
+            lost = len(self._spans) + self._in_flight
             self._counts.dropped[c.DROP_SHUTDOWN] += lost
-            self._waiting.clear()
+            self._spans.clear()
+            self._envelopes.clear()
             # From here on the thread's own result no longer counts.
-            self._in_flight = self._bytes = 0
+            self._in_flight = 0
             self._changed.notify_all()
         if lost:
             logger.warning("%d spans were not exported before the end", lost)
@@ -155,29 +178,39 @@ class SpanQueue:
             self._deliver(batch)
         self._exporter.close()
 
-    def _next_batch(self) -> list[ReadableSpan]:
+    def _next_batch(self) -> list[tuple[Envelope, bytes]]:
         """Wait for a batch to be full or old enough; empty when there will be none any more."""
         with self._changed:
             while True:
                 self._changed.wait_for(self._due, self._limits.delay)
-                if self._waiting:
-                    break
+                if self._spans:
+                    return self._take()
                 if self._closed:
                     return []
-            taken = [self._waiting.popleft() for _ in range(min(self._limits.batch, len(self._waiting)))]
-            self._bytes -= sum(size for _, size in taken)
-            self._in_flight = len(taken)
-        return [span for span, _ in taken]
 
     def _due(self) -> bool:
-        full = len(self._waiting) >= self._limits.batch
-        return full or self._closed or (self._flush and bool(self._waiting))
+        full = len(self._spans) >= self._limits.batch
+        return full or self._closed or (self._flush and bool(self._spans))
 
-    def _deliver(self, batch: list[ReadableSpan]) -> None:
+    def _take(self) -> list[tuple[Envelope, bytes]]:
+        taken, size = 0, 0
+        for span in islice(self._spans, self._limits.batch):
+            size += len(span)
+            if taken and size > LARGEST_BATCH:
+                size -= len(span)
+                break
+            taken += 1
+        self._in_flight, self._flying_bytes = taken, size
+        return [(self._envelopes.popleft(), self._spans.popleft()) for _ in range(taken)]
+
+    def _deliver(self, batch: list[tuple[Envelope, bytes]]) -> None:
+        body, spans = export_request(batch), len(batch)
+        # The body holds them all; a batch that waits for its collector need not be in memory twice.
+        batch.clear()
         backoff = FIRST_BACKOFF
         while self._in_flight:
             try:
-                refused = self._exporter.export(batch, self._remaining())
+                refused = self._exporter.export(body, spans, self._remaining())
             except Unavailable as error:
                 self._report(error)
                 # Not all services of a house at the same moment.
@@ -186,7 +219,7 @@ class SpanQueue:
             except Exception as error:
                 # Whatever went wrong, the thread lives and the batch is counted.
                 logger.error("spans are lost: %s", error, exc_info=not isinstance(error, Rejected))  # noqa: TRY400 - only defects of ours need a traceback
-                self._settle(refused=len(batch))
+                self._settle(refused=spans)
             else:
                 self._recovered()
                 self._settle(refused)
@@ -196,10 +229,14 @@ class SpanQueue:
 
     def _settle(self, refused: int) -> None:
         with self._changed:
-            if self._in_flight:
-                self._counts.exported += self._in_flight - refused
-                self._counts.dropped[c.DROP_REJECTED] += refused
-            self._in_flight = 0
+            # What the other side says may be nonsense; the books balance all the same.
+            refused = min(max(refused, 0), self._in_flight)
+            self._counts.exported += self._in_flight - refused
+            self._counts.dropped[c.DROP_REJECTED] += refused
+            if not self._closed:
+                self._room += self._in_flight
+            self._byte_room += self._flying_bytes
+            self._in_flight = self._flying_bytes = 0
             self._changed.notify_all()
 
     def _pause(self, seconds: float) -> None:
@@ -219,14 +256,3 @@ class SpanQueue:
         if self._failing:
             logger.info("spans are exported again")
         self._failing = False
-
-
-def weigh(span: ReadableSpan) -> int:
-    """Return roughly how many bytes a span holds in memory."""
-    size = SPAN_BYTES
-    for value in (span.attributes or {}).values():
-        if type(value) is str:
-            size += len(value)
-    for event in span.events:
-        size += sum(len(value) for value in (event.attributes or {}).values() if isinstance(value, str))
-    return size

@@ -13,13 +13,13 @@ from contextlib import contextmanager
 from typing import Any
 
 from opentelemetry import trace
-from opentelemetry.sdk.trace import ReadableSpan
 from prometheus_client import CollectorRegistry
 
 from .logs import LogHandler
+from .otlp import Envelope, export_request
 from .output import StreamOutput
 from .setup import Telemetry, configure
-from .spans import SpanEvent, SpanRecord, service_of
+from .spans import SpanRecord, decode
 from .tracing import Provider
 
 
@@ -41,14 +41,17 @@ def fresh_telemetry(service: str = "test", **options: Any) -> tuple[Telemetry, L
 
 @contextmanager
 def capture_spans() -> Iterator[list[SpanRecord]]:
-    """Collect every sampled span that ends in the block, in that order. The process must be configured."""
+    """Collect every sampled span that ends in the block, in that order. The process must be configured.
+
+    They are read back from the bytes that would be exported, so sequences among their attributes are lists.
+    """
     provider = trace.get_tracer_provider()
     if not isinstance(provider, Provider):
         raise TypeError("call telemetry.configure first: the spans of another provider are not ours to see")
     spans: list[SpanRecord] = []
 
-    def take(span: ReadableSpan) -> None:
-        spans.append(record_of(span))
+    def take(envelope: Envelope, encoded: bytes) -> None:
+        spans.extend(decode(export_request([(envelope, encoded)])))
 
     outlet = provider.outlet
     outlet.sinks = (*outlet.sinks, take)
@@ -82,24 +85,3 @@ class _Appending(io.StringIO):
     def write(self, text: str) -> int:
         self.collected.append(json.loads(text))
         return len(text)
-
-
-def record_of(span: ReadableSpan) -> SpanRecord:
-    """Return an ended span of the SDK as readers of an export see it."""
-    context, parent = span.context, span.parent
-    assert context is not None  # noqa: S101 - every span of a tracer has one
-    return SpanRecord(
-        trace_id=f"{context.trace_id:032x}",
-        span_id=f"{context.span_id:016x}",
-        parent_id=f"{parent.span_id:016x}" if parent else "",
-        service=service_of(span.resource.attributes),
-        name=span.name,
-        kind=span.kind.name,
-        start_ns=span.start_time or 0,
-        end_ns=span.end_time or 0,
-        status=span.status.status_code.name,
-        status_message=span.status.description or "",
-        attributes=dict(span.attributes or {}),
-        events=tuple(SpanEvent(e.name, e.timestamp, dict(e.attributes or {})) for e in span.events),
-        links=tuple(f"{link.context.trace_id:032x}" for link in span.links),
-    )

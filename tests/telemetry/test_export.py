@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,20 +21,25 @@ from telemetry import conventions as c
 from telemetry import span_queue
 from telemetry.exporters import ConfigurationError, FileExporter, HttpExporter, _retry_after, exporter_from
 from telemetry.metrics import SpanCounts
-from telemetry.span_queue import QueueLimits, Rejected, SpanQueue, Unavailable
-from telemetry.spans import read_spans
+from telemetry.otlp import Envelope, export_request, span_field
+from telemetry.span_queue import Exporter, QueueLimits, Rejected, SpanQueue, Unavailable
+from telemetry.spans import decode, read_spans
 from telemetry.tracing import queue_limits
 
 PATIENCE = 10.0
 ROOT = Path(__file__).parents[2]
 
 
-def ended(name: str = "span", **attributes: Any) -> ReadableSpan:
+def ended(name: str = "span", **attributes: Any) -> tuple[Envelope, bytes]:
     provider = SdkProvider(resource=Resource({c.SERVICE_NAME: "goshop-test"}), shutdown_on_exit=False)
     span = provider.get_tracer("test").start_span(name, attributes=attributes)
     span.end()
     assert isinstance(span, ReadableSpan)
-    return span
+    return Envelope(span.resource, span.instrumentation_scope), span_field(span)
+
+
+def export(exporter: Exporter, *spans: tuple[Envelope, bytes]) -> int:
+    return exporter.export(export_request(spans), len(spans), 5.0)
 
 
 def wait(condition: Callable[[], Any]) -> None:
@@ -54,15 +59,15 @@ class Script:
         self.timeouts: list[float] = []
         self.closed = False
 
-    def export(self, spans: Sequence[ReadableSpan], timeout: float) -> int:
+    def export(self, body: bytes, spans: int, timeout: float) -> int:
         self.timeouts.append(timeout)
         step = self.steps.pop(0) if self.steps else 0
         if isinstance(step, Exception):
             raise step
         if callable(step):
             step()
-        self.batches.append(len(spans))
-        self.taken += [span.name for span in spans]
+        self.batches.append(spans)
+        self.taken += [span.name for span in decode(body)]
         return step if isinstance(step, int) else 0
 
     def close(self) -> None:
@@ -90,14 +95,14 @@ def make(monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
 
 def balance(queue: SpanQueue, counts: SpanCounts) -> bool:
     with queue._lock:
-        return counts.ended == counts.exported + sum(counts.dropped.values()) + len(queue._waiting) + queue._in_flight
+        return counts.ended == counts.exported + sum(counts.dropped.values()) + queue.queued
 
 
 def test_a_full_batch_leaves_at_once_and_a_small_one_after_the_delay(make: Make):
     exporter = Script()
     queue, counts = make(exporter, batch=3, delay=0.05)
     for _ in range(7):
-        queue.put(ended())
+        queue.put(*ended())
     wait(lambda: counts.exported == 7)
     assert exporter.batches == [3, 3, 1]
 
@@ -106,7 +111,7 @@ def test_a_full_batch_leaves_at_once_and_a_small_one_after_the_delay(make: Make)
 def test_an_unavailable_collector_gets_the_same_batch_again(make: Make, error: Exception):
     exporter = Script(error, error, error)
     queue, counts = make(exporter)
-    queue.put(ended("kept"))
+    queue.put(*ended("kept"))
     wait(lambda: counts.exported)
     assert (exporter.taken, counts.dropped[c.DROP_REJECTED]) == (["kept"], 0)
 
@@ -115,9 +120,9 @@ def test_an_unavailable_collector_gets_the_same_batch_again(make: Make, error: E
 def test_a_rejected_batch_is_counted_and_the_next_one_leaves(make: Make, error: Exception):
     exporter = Script(error)
     queue, counts = make(exporter)
-    queue.put(ended("lost"))
+    queue.put(*ended("lost"))
     wait(lambda: counts.dropped[c.DROP_REJECTED] == 1)
-    queue.put(ended("kept"))
+    queue.put(*ended("kept"))
     wait(lambda: counts.exported == 1)
     assert exporter.taken == ["kept"]
 
@@ -125,7 +130,7 @@ def test_a_rejected_batch_is_counted_and_the_next_one_leaves(make: Make, error: 
 def test_what_a_collector_refuses_of_a_batch_is_counted_as_rejected(make: Make):
     queue, counts = make(Script(2), batch=3)
     for _ in range(3):
-        queue.put(ended())
+        queue.put(*ended())
     wait(lambda: not queue.queued)
     assert (counts.exported, counts.dropped[c.DROP_REJECTED]) == (1, 2)
 
@@ -136,7 +141,7 @@ def test_a_collector_that_hangs_fills_the_queue_and_slows_nobody(make: Make):
     span = ended()
     began = time.perf_counter()
     for _ in range(1_000):
-        queue.put(span)
+        queue.put(*span)
     assert time.perf_counter() - began < 1.0
     assert (queue.queued, counts.dropped[c.DROP_FULL]) == (10, 990)
     assert balance(queue, counts)
@@ -148,7 +153,7 @@ def test_the_queue_is_bounded_in_bytes_as_well(make: Make):
     release = threading.Event()
     queue, counts = make(Script(lambda: release.wait(PATIENCE)), bytes=100_000, batch=1_000)
     for _ in range(20):
-        queue.put(ended(big="x" * 20_000))
+        queue.put(*ended(big="x" * 20_000))
     assert counts.dropped[c.DROP_FULL] >= 15
     release.set()
 
@@ -157,7 +162,7 @@ def test_a_shutdown_exports_what_is_queued(make: Make):
     exporter = Script()
     queue, counts = make(exporter, delay=60.0)
     for _ in range(5):
-        queue.put(ended())
+        queue.put(*ended())
     queue.close(5.0)
     assert (counts.exported, queue.queued) == (5, 0)
     wait(lambda: exporter.closed)
@@ -167,21 +172,21 @@ def test_a_shutdown_waits_no_longer_than_its_bound_and_counts_the_rest(make: Mak
     release = threading.Event()
     queue, counts = make(Script(lambda: release.wait(PATIENCE)), batch=2)
     for _ in range(5):
-        queue.put(ended())
+        queue.put(*ended())
     began = time.monotonic()
     queue.close(0.2)
     assert time.monotonic() - began < 1.0
     assert (counts.exported, counts.dropped[c.DROP_SHUTDOWN], queue.queued) == (0, 5, 0)
     release.set()
-    queue.put(ended())
+    queue.put(*ended())
     assert counts.dropped[c.DROP_SHUTDOWN] == 6
     assert balance(queue, counts)
 
 
 def test_a_shutdown_does_not_wait_for_a_collector_s_retry_after(make: Make):
     queue, counts = make(Script(Unavailable("503", retry_after=60.0)))
-    queue.put(ended())
-    wait(lambda: not queue._waiting)
+    queue.put(*ended())
+    wait(lambda: not queue._spans)
     queue.close(5.0)
     assert counts.exported == 1
 
@@ -189,7 +194,7 @@ def test_a_shutdown_does_not_wait_for_a_collector_s_retry_after(make: Make):
 def test_a_flush_waits_until_everything_is_out(make: Make):
     queue, counts = make(Script(), delay=60.0)
     for _ in range(3):
-        queue.put(ended())
+        queue.put(*ended())
     assert queue.flush(5.0)
     assert (counts.exported, queue.queued) == (3, 0)
 
@@ -197,7 +202,7 @@ def test_a_flush_waits_until_everything_is_out(make: Make):
 def test_a_flush_says_when_it_took_too_long(make: Make):
     release = threading.Event()
     queue, _ = make(Script(lambda: release.wait(PATIENCE)))
-    queue.put(ended())
+    queue.put(*ended())
     assert not queue.flush(0.05)
     release.set()
 
@@ -216,7 +221,7 @@ def test_the_books_balance_whatever_the_collector_does(steps: list[Any], bursts:
         queue = SpanQueue(Script(*(errors.get(s, s) for s in steps)), counts, QueueLimits(spans, batch=4, delay=0.001))
         span = ended()
         for burst in bursts:
-            threads = [threading.Thread(target=lambda n=burst: [queue.put(span) for _ in range(n)]) for _ in range(2)]
+            threads = [threading.Thread(target=lambda n=burst: [queue.put(*span) for _ in range(n)]) for _ in range(2)]
             for thread in threads:
                 thread.start()
             assert balance(queue, counts)
@@ -237,8 +242,8 @@ def over_http(collector: Any, **environ: str) -> HttpExporter:
 @pytest.mark.parametrize("compression", ["none", "gzip", "deflate"])
 def test_a_collector_gets_protobuf_with_the_headers_that_were_asked_for(collector: Any, compression: str):
     exporter = over_http(collector, COMPRESSION=compression, HEADERS="x-tenant=shop,authorization=Bearer%20abc")
-    assert exporter.export([ended("one", size=1), ended("two")], 5.0) == 0
-    exporter.export([ended("three")], 5.0)
+    assert export(exporter, ended("one", size=1), ended("two")) == 0
+    export(exporter, ended("three"))
     exporter.close()
     assert [span.name for span in collector.spans] == ["one", "two", "three"]
     headers = collector.requests[0]
@@ -250,7 +255,7 @@ def test_a_collector_gets_protobuf_with_the_headers_that_were_asked_for(collecto
 def test_some_statuses_ask_to_come_again(collector: Any, status: int):
     collector.answers = [(status, {"retry-after": "7"})]
     with pytest.raises(Unavailable) as caught:
-        over_http(collector).export([ended()], 5.0)
+        export(over_http(collector), ended())
     assert caught.value.retry_after == 7.0
 
 
@@ -258,12 +263,12 @@ def test_some_statuses_ask_to_come_again(collector: Any, status: int):
 def test_other_statuses_are_final(collector: Any, status: int):
     collector.answers = [(status, {"location": "/elsewhere"})]
     with pytest.raises(Rejected, match=str(status)):
-        over_http(collector).export([ended()], 5.0)
+        export(over_http(collector), ended())
 
 
 def test_a_partial_success_says_how_many_were_refused(collector: Any):
     collector.refuses = 1
-    assert over_http(collector).export([ended(), ended()], 5.0) == 1
+    assert export(over_http(collector), ended(), ended()) == 1
 
 
 def test_a_collector_that_is_away_is_unavailable():
@@ -271,23 +276,23 @@ def test_a_collector_that_is_away_is_unavailable():
         free.bind(("127.0.0.1", 0))
         exporter = HttpExporter(f"http://127.0.0.1:{free.getsockname()[1]}/v1/traces", {})
     with pytest.raises(Unavailable):
-        exporter.export([ended()], 5.0)
+        export(exporter, ended())
 
 
 def test_a_collector_that_hangs_is_given_up_after_the_time_out(collector: Any):
     collector.gate.clear()
     began = time.monotonic()
     with pytest.raises(Unavailable):
-        over_http(collector, TIMEOUT="0.1").export([ended()], 5.0)
+        export(over_http(collector, TIMEOUT="0.1"), ended())
     assert time.monotonic() - began < 3.0
 
 
 def test_a_collector_s_certificate_is_checked_against_the_file_that_was_named(tls_collector: Any):
     collector, certificate = tls_collector
-    over_http(collector, CERTIFICATE=str(certificate)).export([ended("private")], 5.0)
+    export(over_http(collector, CERTIFICATE=str(certificate)), ended("private"))
     assert [span.name for span in collector.spans] == ["private"]
     with pytest.raises(Unavailable, match="certificate"):
-        over_http(collector).export([ended("to a stranger")], 5.0)
+        export(over_http(collector), ended("to a stranger"))
 
 
 @pytest.mark.parametrize(
@@ -303,8 +308,8 @@ def test_retry_after_is_read_in_both_forms(value: str, seconds: float):
 def test_a_file_gives_back_what_was_exported(tmp_path: Path):
     path = tmp_path / "folder" / "spans.otlp"
     exporter = FileExporter(path)
-    exporter.export([ended("one", text="ä", number=7, flag=True, many=("a", "b"))], 1.0)
-    exporter.export([ended("two")], 1.0)
+    export(exporter, ended("one", text="ä", number=7, flag=True, many=("a", "b")))
+    export(exporter, ended("two"))
     exporter.close()
     one, two = read_spans(path)
     assert (one.name, two.name, one.service, one.kind) == ("one", "two", "test", "INTERNAL")
@@ -314,7 +319,7 @@ def test_a_file_gives_back_what_was_exported(tmp_path: Path):
 def test_a_torn_batch_ends_the_reading_and_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     path = tmp_path / "spans.otlp"
     exporter = FileExporter(path)
-    exporter.export([ended("whole")], 1.0)
+    export(exporter, ended("whole"))
     exporter.close()
     whole = path.read_bytes()
     for kept in range(1, len(whole)):
@@ -327,11 +332,11 @@ def test_a_torn_batch_ends_the_reading_and_is_reported(tmp_path: Path, caplog: p
 def test_a_restarted_process_writes_behind_the_last_whole_batch(tmp_path: Path):
     path = tmp_path / "spans.otlp"
     first = FileExporter(path)
-    first.export([ended("before")], 1.0)
+    export(first, ended("before"))
     first.close()
     path.write_bytes(path.read_bytes() + b"\x00\x00\x01\x00torn")
     second = FileExporter(path)
-    second.export([ended("after")], 1.0)
+    export(second, ended("after"))
     second.close()
     assert [span.name for span in read_spans(path)] == ["before", "after"]
 
@@ -342,9 +347,9 @@ def test_a_full_disk_is_unavailable_and_leaves_no_half_batch(tmp_path: Path, mon
     real = os.write
     monkeypatch.setattr(os, "write", lambda fd, data: real(fd, data[:10]) if len(data) > 10 else _full())
     with pytest.raises(Unavailable, match="No space"):
-        exporter.export([ended()], 1.0)
+        export(exporter, ended())
     monkeypatch.undo()
-    exporter.export([ended("later")], 1.0)
+    export(exporter, ended("later"))
     exporter.close()
     assert [span.name for span in read_spans(path)] == ["later"]
 
