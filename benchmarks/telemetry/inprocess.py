@@ -22,6 +22,7 @@ from typing import Any
 import uvloop
 from prometheus_client import CollectorRegistry
 
+from benchmarks.telemetry.catalogue import compiled_modules
 from telemetry import TelemetryMiddleware, configure
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of our own is made in it
@@ -108,7 +109,11 @@ def ours(folder: Path) -> Iterator[Layer]:
     os.environ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"] = f"file:{folder}/spans.otlp"
     with (folder / "lines.log").open("a") as stream:
         telemetry = configure("bench", registry=CollectorRegistry(), stream=stream)
-        yield Layer("ours", TelemetryMiddleware(application, telemetry), telemetry.flush)
+        yield Layer(
+            "compiled" if compiled_modules() else "pure Python",
+            TelemetryMiddleware(application, telemetry),
+            telemetry.flush,
+        )
         telemetry.shutdown()
 
 

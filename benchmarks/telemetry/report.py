@@ -25,6 +25,8 @@ HEADINGS = (
     "attributes",
     "lines",
 )
+# A server that many connections wait for uses all of its CPU.
+DISTURBED = 0.9
 WORK = """Every request: `GET /items/{id}` with a sampled `traceparent` of its own, one uvicorn worker (uvloop, httptools) on one
 CPU, generator and collector on another. CPU is the server process's, all threads, until the last span has arrived.
 Spans, lines and observations were counted where they arrived and are as many as the requests."""
@@ -94,8 +96,12 @@ class Report:
 
     def _closing(self, bullet: str = "") -> list[str]:
         lines = [f"{bullet}{'met ' if t.met else 'NOT MET'}  {t.text}: {t.measured}" for t in self.targets]
+        lines += [f"{bullet}DISTURBED  {m.variant}, round {m.round}: {m.busy:.0%} of a CPU" for m in self._disturbed()]
         lines += [f"{bullet}NO FIGURES  {f.variant}, round {f.round}: {f.reason}" for f in self.failures]
         return ["\n".join(lines)] if lines else []
+
+    def _disturbed(self) -> list[Measurement]:
+        return [m for m in self.measurements if m.connections == BUSY and m.busy < DISTURBED]
 
 
 def _row(f: Figures, ours: Figures | None) -> tuple[str, ...]:

@@ -39,19 +39,24 @@ class Plan:
     server_cpu: int | None = None
 
 
-FULL = Plan(rounds=5, loads=(Load(32, 4), Load(1, 3)), warm_up=Load(32, 1))
+FULL = Plan(rounds=5, loads=(Load(32, 4), Load(1, 4)), warm_up=Load(32, 1))
 QUICK = Plan(rounds=1, loads=(Load(32, 1), Load(1, 1)), warm_up=Load(8, 1))
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """The figures of a phase: CPU in µs a request, latencies in ms, memory in MB, and what a SERVER span says."""
+    """The figures of a phase: CPU in µs a request, latencies in ms, memory in MB, and what a SERVER span says.
+
+    `busy` is the server's CPU time by the time that the load took: well below 1 under many connections means that something
+    else had the CPU, or that the generator could not keep up.
+    """
 
     variant: str
     round: int
     connections: int
     requests: int
     cpu_us: float
+    busy: float
     requests_per_second: float
     p50_ms: float
     p99_ms: float
@@ -107,6 +112,7 @@ class Bench:
             connections=load.connections,
             requests=sent.requests,
             cpu_us=cpu / sent.requests * 1e6,
+            busy=cpu / sent.seconds,
             requests_per_second=sent.answered / sent.seconds,
             p50_ms=sent.p50 * 1e3,
             p99_ms=sent.p99 * 1e3,

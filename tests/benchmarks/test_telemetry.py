@@ -136,7 +136,7 @@ def test_every_variant_comes_first_in_turn() -> None:
 
 
 def made(name: str, number: int, cpu: float, rate: float = 1000.0, connections: int = 32) -> Measurement:
-    return Measurement(name, number, connections, 100, cpu, rate, 1.0, 2.0, 50.0, 400, ("http.route",))
+    return Measurement(name, number, connections, 100, cpu, 1.0, rate, 1.0, 2.0, 50.0, 400, ("http.route",))
 
 
 def measurements() -> Iterator[Measurement]:
