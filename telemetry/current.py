@@ -8,30 +8,37 @@ from prometheus_client import REGISTRY, CollectorRegistry
 
 from . import conventions as c
 from .metrics import Metrics, metrics_of
+from .recording import Recorder
 
 
 class _Current:
     """Two references, set together by `configure`."""
 
-    __slots__ = ("registry", "tracer")
+    __slots__ = ("recorder", "registry")
 
     def __init__(self) -> None:
         self.registry: CollectorRegistry = REGISTRY
-        self.tracer: trace.Tracer = trace.get_tracer(c.INSTRUMENTATION_SCOPE, schema_url=c.SCHEMA_URL)
+        tracer = trace.get_tracer(c.INSTRUMENTATION_SCOPE, schema_url=c.SCHEMA_URL)
+        self.recorder = Recorder(tracer, "telemetry is not configured")
 
 
 _current = _Current()
 
 
-def use(tracer: trace.Tracer, registry: CollectorRegistry) -> None:
+def use(recorder: Recorder, registry: CollectorRegistry) -> None:
     """Make these the process's own."""
-    _current.tracer = tracer
+    _current.recorder = recorder
     _current.registry = registry
+
+
+def recorder() -> Recorder:
+    """Return what makes the spans of the instrumentation."""
+    return _current.recorder
 
 
 def tracer() -> trace.Tracer:
     """Return the tracer of the telemetry layer."""
-    return _current.tracer
+    return _current.recorder.tracer
 
 
 def registry() -> CollectorRegistry:

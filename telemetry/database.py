@@ -21,12 +21,15 @@ from psycopg_pool import AsyncConnectionPool
 from . import conventions as c
 from . import current
 from .errors import error_type_of
+from .recording import Template
 
 Conn = TypeVar("Conn", bound=AsyncConnection[Any])
 
 # A connection that came sooner than this was not waited for: handing one out takes some 20 µs.
 WAITED_SECONDS: Final = 0.001
-_peers: Final[WeakKeyDictionary[AsyncConnection[Any], Mapping[str, Any]]] = WeakKeyDictionary()
+# Statements of one connection whose spans are kept half encoded; a service has some ten.
+TEMPLATES: Final = 256
+_peers: Final["WeakKeyDictionary[AsyncConnection[Any], _Peer]"] = WeakKeyDictionary()
 
 
 class Query(str):
@@ -49,21 +52,12 @@ class Query(str):
 class _Statement:
     """Measures one statement, and `size` parameter sets of it."""
 
-    __slots__ = ("_operation", "_span", "_start", "_table")
+    __slots__ = ("_measured", "_operation", "_start", "_table")
 
     def __init__(self, connection: AsyncConnection[Any], query: object, size: int = 0) -> None:
-        attributes = dict(_peer(connection))
-        name, self._operation, self._table = c.POSTGRESQL, "", ""
-        if isinstance(query, Query):
-            name, self._operation, self._table = query.summary, query.operation, query.table
-            attributes[c.DB_OPERATION_NAME] = self._operation
-            attributes[c.DB_COLLECTION_NAME] = self._table
-            attributes[c.DB_QUERY_SUMMARY] = name
-            # Written by us, with placeholders; a plain string may have values pasted into it.
-            attributes[c.DB_QUERY_TEXT] = str(query)
-        if size > 1:
-            attributes[c.DB_OPERATION_BATCH_SIZE] = size
-        self._span = current.tracer().start_span(name, kind=SpanKind.CLIENT, attributes=attributes)
+        known = query if isinstance(query, Query) else None
+        self._operation, self._table = (known.operation, known.table) if known else ("", "")
+        self._measured = current.recorder().begin(_peer(connection).template(known, size))
         self._start = perf_counter_ns()
 
     def __enter__(self) -> None:
@@ -76,24 +70,57 @@ class _Statement:
         if error is not None and not isinstance(error, GeneratorExit):
             kind = error_type(error)
             metrics.query_errors[self._operation, kind].inc()
-            self._span.set_attribute(c.ERROR_TYPE, kind)
-            if isinstance(error, psycopg.Error) and error.sqlstate:
-                self._span.set_attribute(c.DB_RESPONSE_STATUS_CODE, error.sqlstate)
-            self._span.set_status(Status(StatusCode.ERROR, type(error).__qualname__))
-        self._span.end()
+            state = error.sqlstate if isinstance(error, psycopg.Error) else None
+            more = {c.ERROR_TYPE: kind, **({c.DB_RESPONSE_STATUS_CODE: state} if state else {})}
+            self._measured.conclude(more, failed=True, description=type(error).__qualname__)
+        else:
+            self._measured.conclude()
 
 
-def _peer(connection: AsyncConnection[Any]) -> Mapping[str, Any]:
-    """Return the attributes of a connection, asked for once."""
-    found = _peers.get(connection)
-    if found is None:
+class _Peer:
+    """A connection's part of its statements' spans; what a statement adds is put together once."""
+
+    __slots__ = ("_attributes", "_templates")
+
+    def __init__(self, attributes: Mapping[str, Any]) -> None:
+        self._attributes = attributes
+        self._templates: dict[tuple[str, str], Template] = {}
+
+    def template(self, query: Query | None, size: int) -> Template:
+        """Return what the spans of a statement share; a plain text may have values pasted into it, and is not shown."""
+        if size > 1:
+            return self._make(query, size)
+        key = (query.summary, query) if query is not None else ("", "")
+        found = self._templates.get(key)
+        if found is None:
+            if len(self._templates) >= TEMPLATES:
+                self._templates.clear()
+            found = self._templates[key] = self._make(query, size)
+        return found
+
+    def _make(self, query: Query | None, size: int) -> Template:
+        attributes = {**self._attributes}
+        if query is not None:
+            attributes[c.DB_OPERATION_NAME] = query.operation
+            attributes[c.DB_COLLECTION_NAME] = query.table
+            attributes[c.DB_QUERY_SUMMARY] = query.summary
+            attributes[c.DB_QUERY_TEXT] = str(query)
+        if size > 1:
+            attributes[c.DB_OPERATION_BATCH_SIZE] = size
+        return Template(query.summary if query is not None else c.POSTGRESQL, SpanKind.CLIENT, attributes)
+
+
+def _peer(connection: AsyncConnection[Any]) -> _Peer:
+    """Return a connection's part, asked for once."""
+    peer = _peers.get(connection)
+    if peer is None:
         info = connection.info
         try:
             found = {c.DB_NAMESPACE: info.dbname, c.SERVER_ADDRESS: info.host, c.SERVER_PORT: info.port}
         except psycopg.Error:  # closed before its first statement, which is about to say so itself
             found = {}
-        found = _peers[connection] = {c.DB_SYSTEM_NAME: c.POSTGRESQL, **found}
-    return found
+        peer = _peers[connection] = _Peer({c.DB_SYSTEM_NAME: c.POSTGRESQL, **found})
+    return peer
 
 
 def error_type(error: BaseException) -> str:

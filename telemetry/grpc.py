@@ -9,8 +9,9 @@ A handler's uncaught exception is answered with INTERNAL (grpc.aio itself says U
 import asyncio
 import inspect
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from time import perf_counter_ns
 from typing import Any, Final
 
@@ -26,12 +27,14 @@ from grpc.aio import (
     UnaryUnaryClientInterceptor,
 )
 from opentelemetry.context import Context, attach, detach
-from opentelemetry.trace import SpanKind, Status, StatusCode, set_span_in_context
+from opentelemetry.trace import SpanKind
 
 from . import conventions as c
 from . import current
 from .errors import error_type_of, record_error
-from .propagation import from_metadata, to_metadata
+from .histogram import Cells
+from .propagation import context_from_metadata, from_metadata, to_metadata
+from .recording import FastOperation, Operation, Template, context_with
 from .redaction import redact_text
 
 logger = logging.getLogger(__name__)
@@ -52,6 +55,7 @@ _SERVER_FAULTS: Final = frozenset(
 _CLIENT_FAULTS: Final = frozenset(grpc.StatusCode) - {grpc.StatusCode.OK}
 _BY_NUMBER: Final = {code.value[0]: code for code in grpc.StatusCode}
 
+Faults = frozenset[grpc.StatusCode]
 Behaviour = Callable[[Any, Any], Any]
 Continuation = Callable[[Any, Any], Awaitable[Any]]
 
@@ -69,28 +73,53 @@ def client_interceptors() -> list[ClientInterceptor]:
 class _Call:
     """Measures one call on one side."""
 
-    __slots__ = ("_method", "_server", "_service", "_span", "_start", "context")
+    __slots__ = ("_durations", "_faults", "_measured", "_method", "_service", "_start", "context")
 
-    def __init__(self, path: str, kind: SpanKind, parent: Context | None = None) -> None:
-        name = path.removeprefix("/")
-        self._service, _, self._method = name.rpartition("/")
-        self._server = kind is SpanKind.SERVER
-        attributes = {c.RPC_SYSTEM_NAME: c.GRPC, c.RPC_METHOD: name}
-        self._span = current.tracer().start_span(name, parent, kind, attributes)
-        self.context = set_span_in_context(self._span, parent)
+    def __init__(
+        self, path: str, measured: Operation, context: Context | None, durations: Cells, faults: Faults
+    ) -> None:
+        self._service, _, self._method = path.removeprefix("/").rpartition("/")
+        self._durations = durations
+        self._faults = faults
+        self._measured = measured
+        self.context = context_with(measured, context)
         self._start = perf_counter_ns()
 
     def end(self, code: grpc.StatusCode, details: str = "", error: BaseException | None = None) -> None:
-        metrics = current.metrics()
-        durations = metrics.rpc_server_duration if self._server else metrics.rpc_client_duration
-        durations[self._service, self._method, code.name].observe(perf_counter_ns() - self._start)
-        self._span.set_attribute(c.RPC_RESPONSE_STATUS_CODE, code.name)
-        if code in (_SERVER_FAULTS if self._server else _CLIENT_FAULTS):
-            self._span.set_attribute(c.ERROR_TYPE, error_type_of(error) if error else code.name)
-            self._span.set_status(Status(StatusCode.ERROR, redact_text(details) or None))
-            if error is not None:
-                record_error(self._span, error)
-        self._span.end()
+        status = code.name
+        self._durations[self._service, self._method, status].observe(perf_counter_ns() - self._start)
+        if code not in self._faults:
+            self._measured.conclude({c.RPC_RESPONSE_STATUS_CODE: status})
+            return
+        if error is not None:
+            record_error(self._measured.span, error)
+        more = {c.RPC_RESPONSE_STATUS_CODE: status, c.ERROR_TYPE: error_type_of(error) if error else status}
+        self._measured.conclude(more, failed=True, description=redact_text(details))
+
+
+@lru_cache(maxsize=1_000)
+def _template(path: str, kind: SpanKind) -> Template:
+    """Return what the spans of a method share."""
+    name = path.removeprefix("/")
+    return Template(name, kind, {c.RPC_SYSTEM_NAME: c.GRPC, c.RPC_METHOD: name})
+
+
+def _call_from(path: str, metadata: Iterable[tuple[str, str | bytes]]) -> _Call:
+    """Begin to measure a call that came in."""
+    recorder, template = current.recorder(), _template(path, SpanKind.SERVER)
+    if recorder.obstacle:
+        context = context_from_metadata(metadata)
+        measured = recorder.begin(template, context)
+    else:
+        parent, context = from_metadata(metadata)
+        measured = FastOperation(recorder, parent, template)
+    return _Call(path, measured, context, current.metrics().rpc_server_duration, _SERVER_FAULTS)
+
+
+def _call_to(path: str) -> _Call:
+    """Begin to measure a call that goes out."""
+    measured = current.recorder().begin(_template(path, SpanKind.CLIENT))
+    return _Call(path, measured, None, current.metrics().rpc_client_duration, _CLIENT_FAULTS)
 
 
 class _Server(ServerInterceptor):
@@ -142,8 +171,7 @@ def _wrap(method: str, behaviour: Behaviour) -> Behaviour:
 @contextmanager
 def _served(method: str, context: Any) -> Iterator[Callable[[Exception], Awaitable[None]]]:
     """Measure a served call; yields what answers an exception of the handler."""
-    parent = from_metadata(context.invocation_metadata() or ())
-    call = _Call(method, SpanKind.SERVER, parent)
+    call = _call_from(method, context.invocation_metadata() or ())
     defect: Exception | None = None
 
     async def answer(error: Exception) -> None:
@@ -207,7 +235,7 @@ async def _called(continuation: Continuation, details: Any, request: Any, *, wai
     path = details.method.decode() if isinstance(details.method, bytes) else details.method
     if path.startswith(HEALTH):
         return await continuation(details, request)
-    measured = _Call(path, SpanKind.CLIENT)
+    measured = _call_to(path)
     try:
         call = await continuation(_with_context(details, measured.context), request)
     except BaseException as error:

@@ -8,14 +8,16 @@ import re
 from time import perf_counter_ns
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakKeyDictionary
 
-from opentelemetry.trace import SpanKind, Status, StatusCode
-from redis.asyncio import Redis
+from opentelemetry.trace import SpanKind
+from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.client import Pipeline
 
 from . import conventions as c
 from . import current
 from .errors import error_type_of
+from .recording import Template
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,18 +25,19 @@ if TYPE_CHECKING:
 # "GET", "SCRIPT LOAD"; anything else was not a command and must not become a label.
 _COMMAND: Final = re.compile(r"[A-Z][A-Z0-9._]{0,23}( [A-Z][A-Z0-9_-]{0,23})?")
 
+# Commands, and sizes of pipelines, whose spans are kept half encoded.
+TEMPLATES: Final = 256
+_templates: Final[WeakKeyDictionary[ConnectionPool, dict[tuple[str, int | None], Template]]] = WeakKeyDictionary()
+
 
 class _Command:
     """Measures one command, or one pipeline of `size` commands."""
 
-    __slots__ = ("_name", "_span", "_start")
+    __slots__ = ("_measured", "_name", "_start")
 
     def __init__(self, name: str, client: Redis, size: int | None = None) -> None:
-        attributes = {c.DB_SYSTEM_NAME: c.REDIS, c.DB_OPERATION_NAME: name, **_peer(client)}
-        if size is not None:
-            attributes[c.DB_OPERATION_BATCH_SIZE] = size
         self._name = name
-        self._span = current.tracer().start_span(name, kind=SpanKind.CLIENT, attributes=attributes)
+        self._measured = current.recorder().begin(_template(name, client, size))
         self._start = perf_counter_ns()
 
     def __enter__(self) -> None:
@@ -43,10 +46,25 @@ class _Command:
     def __exit__(self, _: type[BaseException] | None, error: BaseException | None, _tb: TracebackType | None) -> None:
         outcome = c.OUTCOME_OK if error is None else c.OUTCOME_ERROR
         current.metrics().redis_duration[self._name, outcome].observe(perf_counter_ns() - self._start)
-        if error is not None:
-            self._span.set_attribute(c.ERROR_TYPE, error_type_of(error))
-            self._span.set_status(Status(StatusCode.ERROR, type(error).__qualname__))
-        self._span.end()
+        if error is None:
+            self._measured.conclude()
+        else:
+            more = {c.ERROR_TYPE: error_type_of(error)}
+            self._measured.conclude(more, failed=True, description=type(error).__qualname__)
+
+
+def _template(name: str, client: Redis, size: int | None) -> Template:
+    """Return what the spans of a command share; made once for each pool of connections."""
+    templates = _templates.setdefault(client.connection_pool, {})
+    found = templates.get((name, size))
+    if found is None:
+        attributes = {c.DB_SYSTEM_NAME: c.REDIS, c.DB_OPERATION_NAME: name, **_peer(client)}
+        if size is not None:
+            attributes[c.DB_OPERATION_BATCH_SIZE] = size
+        if len(templates) >= TEMPLATES:
+            templates.clear()
+        found = templates[name, size] = Template(name, SpanKind.CLIENT, attributes)
+    return found
 
 
 def _peer(client: Redis) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import os
 from typing import Final, TextIO
 
 from opentelemetry import trace
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from prometheus_client import REGISTRY, CollectorRegistry
 
 from . import conventions as c
@@ -13,6 +14,7 @@ from .exporters import exporter_from
 from .logs import LogHandler, install, lost_line
 from .metrics import Metrics, metrics_of
 from .output import Output, open_output
+from .recording import Recorder
 from .span_queue import SpanQueue
 from .tracing import Provider, describe, global_provider, queue_limits
 
@@ -24,24 +26,29 @@ FLUSH_SECONDS: Final = 5.0
 class Telemetry:
     """What a configured process has: a tracer, metrics and an output for log lines."""
 
-    __slots__ = ("_queue", "metrics", "output", "service", "tracer", "trust_incoming")
+    __slots__ = ("_queue", "metrics", "output", "recorder", "service", "trust_incoming")
 
     def __init__(
         self,
         service: str,
         *,
-        tracer: trace.Tracer,
+        recorder: Recorder,
         metrics: Metrics,
         output: Output,
         queue: SpanQueue | None,
         trust_incoming: bool,
     ) -> None:
         self.service = service
-        self.tracer = tracer
+        self.recorder = recorder
         self.metrics = metrics
         self.output = output
         self.trust_incoming = trust_incoming
         self._queue = queue
+
+    @property
+    def tracer(self) -> trace.Tracer:
+        """The tracer for spans of one's own."""
+        return self.recorder.tracer
 
     @property
     def queued(self) -> int:
@@ -87,10 +94,18 @@ def configure(
     provider = global_provider(describe(service, environment, version, namespace))
     queue = _export(provider, metrics) if provider else None
     tracer = trace.get_tracer(c.INSTRUMENTATION_SCOPE, version, schema_url=c.SCHEMA_URL)
-    current.use(tracer, registry)
+    recorder = _recorder(provider, tracer, version)
+    current.use(recorder, registry)
+    return Telemetry(
+        service, recorder=recorder, metrics=metrics, output=output, queue=queue, trust_incoming=trust_incoming
+    )
+
+
+def _recorder(provider: Provider | None, tracer: trace.Tracer, version: str) -> Recorder:
     if provider is None:
         logger.warning("another tracer provider was there first: its exporters and sampler are used")
-    return Telemetry(service, tracer=tracer, metrics=metrics, output=output, queue=queue, trust_incoming=trust_incoming)
+        return Recorder(tracer, "another tracer provider was there first")
+    return provider.record(tracer, InstrumentationScope(c.INSTRUMENTATION_SCOPE, version, c.SCHEMA_URL))
 
 
 def _export(provider: Provider, metrics: Metrics) -> SpanQueue | None:

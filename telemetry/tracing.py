@@ -1,5 +1,6 @@
 """The tracer provider: the SDK's, with a way out for spans that can be exchanged."""
 
+import logging
 import os
 import uuid
 from collections.abc import Callable, Mapping
@@ -7,30 +8,60 @@ from typing import Final
 
 from opentelemetry import trace
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
-from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from . import conventions as c
 from .exporters import ConfigurationError
+from .otlp import Envelope, Envelopes, span_field
+from .recording import Recorder
+from .sampling import decision_of
 from .span_queue import QueueLimits, SpanQueue
 
-SpanSink = Callable[[ReadableSpan], None]
+logger = logging.getLogger(__name__)
+
+DISABLED: Final = "OTEL_SDK_DISABLED is set"
+# What the instrumentation itself says of an operation, with room to spare.
+FEWEST_ATTRIBUTES: Final = 32
+_INTERNAL_METRICS: Final = "OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED"
+
+SpanSink = Callable[[Envelope, bytes], None]
 
 
 class Outlet(SpanProcessor):
-    """Hands sampled spans that ended to every sink: the queue of the current configuration, and tests."""
+    """Hands sampled spans that ended, encoded, to the queue of the current configuration and to every sink (tests)."""
 
     def __init__(self) -> None:
         self.queue: SpanQueue | None = None
         self.sinks: tuple[SpanSink, ...] = ()
+        self.envelopes = Envelopes()
+
+    @property
+    def wanted(self) -> bool:
+        """Whether anybody takes spans."""
+        return self.queue is not None or bool(self.sinks)
 
     def on_end(self, span: ReadableSpan) -> None:
-        """Take a span that ended."""
-        if span.context is None or not span.context.trace_flags.sampled:
+        """Encode and take a span of the SDK that ended, here and now: its attributes are no longer needed then."""
+        if span.context is None or not span.context.trace_flags.sampled or not self.wanted:
             return
+        try:
+            encoded = span_field(span)
+        except Exception:
+            # A defect of a span is none of the request's that it tells of.
+            logger.exception("a span cannot be encoded and is lost")
+            if self.queue is not None:
+                self.queue.lose()
+            return
+        self.take(self.envelopes.of(span.resource, span.instrumentation_scope), encoded)
+
+    def take(self, envelope: Envelope, encoded: bytes) -> None:
+        """Take a sampled span that ended, as `otlp.span` makes it."""
         if self.queue is not None:
-            self.queue.put(span)
+            self.queue.put(envelope, encoded)
         for sink in self.sinks:
-            sink(span)
+            sink(envelope, encoded)
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Export what is queued."""
@@ -49,14 +80,61 @@ class Provider(TracerProvider):
     """
 
     def __init__(self, resource: Resource) -> None:
-        super().__init__(resource=resource)
+        self.limits = SpanLimits()
+        super().__init__(resource=resource, span_limits=self.limits)
         self.outlet = Outlet()
-        self.add_span_processor(self.outlet)
+        self._scope: InstrumentationScope | None = None
+        self._recorder: Recorder | None = None
+        self._processors = 0
+        super().add_span_processor(self.outlet)
+
+    def add_span_processor(self, span_processor: SpanProcessor) -> None:
+        """Register a processor of somebody's own; from now on it sees every span, which must be the SDK's for that."""
+        super().add_span_processor(span_processor)
+        self._processors += 1
+        if self._recorder is not None and not self._recorder.obstacle:
+            self._recorder.obstacle = self._obstacle()
+            self._say(self._recorder.obstacle)
+
+    def record(self, tracer: trace.Tracer, scope: InstrumentationScope) -> Recorder:
+        """Return what makes the spans of the instrumentation."""
+        self._scope = scope
+        envelope = self.outlet.envelopes.of(self.resource, scope)
+        decide, obstacle = decision_of(self.sampler), self._obstacle()
+        self._recorder = Recorder(
+            tracer, obstacle, outlet=self.outlet, envelope=envelope, decide=decide, limits=self.limits
+        )
+        if obstacle and obstacle != DISABLED:
+            self._say(obstacle)
+        return self._recorder
+
+    def _say(self, obstacle: str) -> None:
+        logger.warning("%s, so every span is one of the SDK's, at several times the cost", obstacle)
+
+    def _obstacle(self) -> str:
+        """Return what a fast span cannot honour, "" when there is nothing."""
+        most = self.limits.max_span_attributes
+        checks = {
+            DISABLED: os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true",
+            "a span processor was added": self._processors > 0,
+            "the sampler is none of the SDK's own": decision_of(self.sampler) is None,
+            "the ids are made by a generator of somebody's own": type(self.id_generator) is not RandomIdGenerator,
+            "attributes are limited in length": self.limits.max_span_attribute_length is not None,
+            "few attributes are allowed": most is not None and most < FEWEST_ATTRIBUTES,
+            "the SDK is to count its spans": os.environ.get(_INTERNAL_METRICS, "").strip().lower() == "true",
+        }
+        return next((reason for reason, holds in checks.items() if holds), "")
 
     def reconfigure(self, resource: Resource) -> None:
         """Describe the process anew, for the tracers that exist as well."""
         self._resource = Resource({})
         self._update_resource(resource)
+
+    def _update_resource(self, resource: Resource) -> None:
+        """Describe the process anew; the SDK calls this in a forked child as well."""
+        super()._update_resource(resource)
+        if self._recorder is not None:
+            self._recorder.envelope = self.outlet.envelopes.of(self.resource, self._scope)
 
 
 def global_provider(resource: Resource) -> Provider | None:

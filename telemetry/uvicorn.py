@@ -18,10 +18,11 @@ from uvicorn.config import LOGGING_CONFIG, Config
 from uvicorn.server import Server
 from wrapt import wrap_function_wrapper
 
-from .asgi import App, Receive, Scope, Send, TelemetryMiddleware
+from .asgi import App, TelemetryMiddleware
 from .distro import LAYERS_OF_OTHERS, process_telemetry
 from .logs import LogHandler, take_over_uvicorn
 from .metrics_server import serve_metrics
+from .request import Receive, Scope, Send
 from .setup import FLUSH_SECONDS
 
 logger = logging.getLogger(__name__)
@@ -101,16 +102,20 @@ def _flushing(signals: AbstractContextManager[None]) -> Iterator[None]:
 
 
 def layered(app: Any) -> Any:
-    """Return the application inside the layer; as it is when its author has put it into one."""
+    """Return the application inside the layer; as it is when its author has visibly put it into one.
+
+    One that cannot be seen from outside (added as a middleware of FastAPI or Starlette) finds its request taken, and passes
+    it through.
+    """
     layers = list(_layers(app))
     if any(_has_layer(layer) for layer in layers):
         logger.info("the application has a telemetry layer of its own, which is used")
         return app
-    if "opentelemetry.instrumentation.asgi" in sys.modules:
+    if others := sorted(filter(_is_instrumented, LAYERS_OF_OTHERS)):
         logger.warning(
-            "another instrumentation makes a second server span of each request; leave it out with "
-            "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS=%s, or choose OTEL_PYTHON_DISTRO=goshop_telemetry",
-            ",".join(sorted(LAYERS_OF_OTHERS)),
+            "the instrumentation of %s makes spans of its own for each request: leave it out with "
+            "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS, or choose OTEL_PYTHON_DISTRO=goshop_telemetry",
+            ",".join(others),
         )
     _learn_of_errors(layers)
     layer = TelemetryMiddleware(app, process_telemetry())
@@ -128,15 +133,24 @@ def _layers(app: Any) -> Iterator[Any]:
 
 
 def _has_layer(app: Any) -> bool:
-    # What Starlette and FastAPI have been given, and will build at the first request.
-    given = (getattr(each, "cls", None) for each in getattr(app, "user_middleware", ()))
-    if isinstance(app, TelemetryMiddleware) or TelemetryMiddleware in given:
+    if isinstance(app, TelemetryMiddleware):
         return True
     if not _is_litestar(app):
         return False
     from .litestar import TelemetryPlugin  # noqa: PLC0415 - only where there is a Litestar application
 
     return any(isinstance(plugin, TelemetryPlugin) for plugin in app.plugins)
+
+
+def _is_instrumented(framework: str) -> bool:
+    """Tell whether contrib's instrumentation of a framework is at work; only another distro than ours loads it."""
+    module = sys.modules.get(f"opentelemetry.instrumentation.{framework}")
+    instrumentors = [each for each in vars(module or object).values() if isinstance(each, type)]
+    return any(
+        each().is_instrumented_by_opentelemetry
+        for each in instrumentors
+        if issubclass(each, BaseInstrumentor) and each is not BaseInstrumentor
+    )
 
 
 def _learn_of_errors(layers: Collection[Any]) -> None:

@@ -123,7 +123,7 @@ async def test_an_exception_in_background_work_is_logged_with_the_trace_and_chan
         await world.get()
         span, line = await world.told()
     assert c.LOG_ERROR_TYPE not in line
-    (logged,) = [entry for entry in world.logs.lines if entry[c.LOG_LOGGER] == "telemetry.asgi"]
+    (logged,) = [entry for entry in world.logs.lines if entry[c.LOG_LOGGER] == "telemetry.request"]
     assert (logged[c.LOG_TRACE_ID], logged[c.LOG_ERROR_TYPE]) == (span.trace_id, "LookupError")
 
 

@@ -11,7 +11,7 @@ from opentelemetry.context import Context
 
 from telemetry import conventions as c
 from telemetry.http import host_and_port, with_trace_headers
-from telemetry.propagation import from_headers, from_metadata, to_metadata
+from telemetry.propagation import context_from_metadata, from_headers, from_metadata, to_metadata
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 PARENT = "b7ad6b7169203331"
@@ -146,7 +146,12 @@ def test_what_is_sent_is_what_is_read(trace_id: int, span_id: int, flags: int, s
     entries = [("vendor", state)] if state else []
     sent = trace.SpanContext(trace_id, span_id, True, trace.TraceFlags(flags), trace.TraceState(entries))
     metadata = to_metadata(trace.set_span_in_context(trace.NonRecordingSpan(sent), Context()))
-    assert trace.get_current_span(from_metadata(list(metadata.items()))).get_span_context() == sent
+    carried = list(metadata.items())
+    assert trace.get_current_span(context_from_metadata(carried)).get_span_context() == sent
+    parent, _ = from_metadata(carried)
+    assert parent is not None
+    assert (int(parent.trace_id, 16), int(parent.span_id, 16)) == (trace_id, span_id)
+    assert (parent.flags, parent.remote, parent.tracestate or trace.TraceState()) == (flags, True, sent.trace_state)
 
 
 async def test_the_trace_headers_are_exposed_where_other_origins_may_read_the_answer(served: Any):

@@ -1,0 +1,314 @@
+"""A request while it is served: its span, the wrappers of `receive` and `send`, and its timing, in one object."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from opentelemetry.context import Context
+from opentelemetry.trace import Link, Span, SpanKind, StatusCode, set_span_in_context
+
+from . import conventions as c
+from . import otlp
+from .access import access_line
+from .errors import record_error
+from .http import problem_of_defect, route_of, with_trace_headers
+from .propagation import from_headers, incoming, unrecorded_span
+from .recording import SAMPLED, FastSpan, Parent, said
+from .redaction import redact_query
+from .shapes import SERVER_ERROR, STANDARD, Peer, Shape
+
+if TYPE_CHECKING:
+    from .asgi import TelemetryMiddleware
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+logger = logging.getLogger(__name__)
+
+# What Litestar raises from whatever fails after the first byte; compared by name, so that it need not be there.
+_LITESTAR_WRAPPER: Final = "LitestarException"
+_url_path: Final = otlp.TextAttribute(otlp.SPAN_ATTRIBUTE, c.URL_PATH)
+_LAST_OF: Final = {
+    "http.response.body": "more_body",
+    "http.response.pathsend": "more_body",
+    "http.response.trailers": "more_trailers",
+}
+_SLOTS: Final = (
+    *("_layer", "_receive", "_send", "_trailers", "abandoned", "context", "disconnected", "error", "escaped"),
+    *(
+        "finished",
+        "headers",
+        "known_method",
+        "last_sent",
+        "method",
+        "path",
+        "scope",
+        "started",
+        "started_unix",
+        "status",
+    ),
+)
+
+
+class RequestRecord:
+    """What both kinds of record do; `begin` makes the one that the process's spans need.
+
+    Times are monotonic nanoseconds, `started_unix` unix nanoseconds; `last_sent` is 0 until the last message of the answer.
+    """
+
+    # The slots are the subclasses': two bases with slots cannot be one object.
+    _layer: "TelemetryMiddleware"
+    _receive: Receive
+    _send: Send
+    _trailers: bool
+    abandoned: bool
+    context: Context
+    disconnected: bool
+    error: BaseException | None
+    escaped: bool
+    finished: bool
+    flags: int
+    headers: dict[bytes, bytes]
+    known_method: str
+    last_sent: int
+    method: str
+    path: str
+    scope: Scope
+    span: Span
+    span_id: str
+    started: int
+    started_unix: int
+    status: int
+    trace_id: str
+
+    def _note_start(self, layer: "TelemetryMiddleware", scope: Scope, receive: Receive, send: Send) -> None:
+        self.started_unix = time.time_ns()
+        self.started = time.perf_counter_ns()
+        self._layer = layer
+        self._receive = receive
+        self._send = send
+        self._trailers = self.abandoned = self.disconnected = self.escaped = self.finished = False
+        self.last_sent = self.status = 0
+        self.error = None
+        self.scope = scope
+        self.headers = dict(scope["headers"])
+        method: str = scope["method"]
+        self.method = method
+        self.known_method = method if method in layer.methods else c.OTHER_METHOD
+        # Early: mounts rewrite the path.
+        raw_path: bytes = scope.get("raw_path") or scope["path"].encode("utf-8", "replace")
+        self.path = (raw_path.partition(b"?")[0] if b"?" in raw_path else raw_path).decode("latin-1")
+        layer.in_progress[self.known_method].inc()
+
+    async def receive(self) -> Message:
+        """Pass a message on, and notice that the client has left."""
+        message = await self._receive()
+        if message["type"] == "http.disconnect" and not self.last_sent:
+            self.disconnected = True
+        return message
+
+    def send(self, message: Message) -> Awaitable[None]:
+        """Pass a message on; the first one gets the trace headers, the last one is the end."""
+        kind = message["type"]
+        if kind == "http.response.start":
+            return self._start_answer(message)
+        more = _LAST_OF.get(kind)
+        if more is None or message.get(more, False) or (self._trailers and kind != "http.response.trailers"):
+            return self._send(message)
+        return self._end_answer(message)
+
+    async def _start_answer(self, message: Message) -> None:
+        self._trailers = bool(message.get("trailers", False))
+        traceresponse = f"00-{self.trace_id}-{self.span_id}-{self.flags:02x}"
+        headers = with_trace_headers(message.get("headers", ()), traceresponse, self.trace_id)
+        await self._send({**message, "headers": headers})
+        self.status = message["status"]
+
+    async def _end_answer(self, message: Message) -> None:
+        await self._send(message)
+        self.last_sent = self.last_sent or time.perf_counter_ns()
+        # An exception may still tell what was behind a 5xx.
+        if self.status < SERVER_ERROR:
+            self.finish()
+
+    async def failed(self, error: BaseException) -> None:
+        """Note the exception that left the application, and answer it."""
+        self.error = unwrap(error)
+        self.escaped = True
+        if self.finished:
+            logger.error("an exception after the answer to %s %s", self.method, self.path, exc_info=error)
+        elif isinstance(error, Exception) and not self.status:
+            await self.answer_defect()
+
+    async def answer_defect(self) -> None:
+        """Answer a request that the application left without an answer, before a server does it without the trace."""
+        if self.disconnected:
+            return
+        self.abandoned = True
+        try:
+            for message in problem_of_defect(self.trace_id):
+                await self.send(message)
+        except Exception:
+            # The exception that brought us here is the one to raise.
+            logger.exception("a failed request could not be answered")
+
+    def finish(self) -> None:
+        """Tell of the request; only the first call does anything."""
+        if self.finished:
+            return
+        self.finished = True
+        duration = (self.last_sent or time.perf_counter_ns()) - self.started
+        layer, scope, method, status = self._layer, self.scope, self.method, self.status
+        route = route_of(scope)
+        error_type = "" if self.last_sent and status < SERVER_ERROR and not self.disconnected else self._error_type()
+        shape = layer.shapes.get((method, route, status, error_type))
+        if shape is None:
+            shape = layer.shapes.make(self.known_method, method, route, status, error_type)
+        peer = layer.peers.of(scope, self.headers)
+        self.end_span(shape, peer, duration)
+        layer.in_progress[self.known_method].dec()
+        shape.cell.observe(duration, self.trace_id if self.flags & SAMPLED else "")
+        layer.write(access_line(self, shape, peer, duration))
+
+    def end_span(self, shape: Shape, peer: Peer, duration: int) -> None:
+        """End the request's span."""
+        raise NotImplementedError
+
+    def _error_type(self) -> str:
+        """Return what went wrong, "" when nothing did; see the table in `telemetry.asgi`."""
+        if self.disconnected:
+            return c.DISCONNECTED
+        if self.last_sent and self.status < SERVER_ERROR:
+            return ""
+        if self.error is not None:
+            return self._layer.error_type(self.error)
+        return str(self.status) if self.last_sent and not self.abandoned else c.INCOMPLETE
+
+    def query(self) -> str:
+        """Return the query without secrets."""
+        query: bytes = self.scope.get("query_string", b"")
+        return redact_query(query.decode("latin-1")) if query else ""
+
+
+class FastRequest(RequestRecord, FastSpan):
+    """A request that is its own span."""
+
+    __slots__ = _SLOTS
+
+    def __init__(self, layer: "TelemetryMiddleware", scope: Scope, receive: Receive, send: Send) -> None:
+        self._note_start(layer, scope, receive, send)
+        parent, context, links = incoming(scope["headers"], self.headers, trusted=layer.trust_incoming)
+        FastSpan.__init__(self, layer.recorder, parent, remote=parent is not None)
+        self.context = set_span_in_context(self, context)
+        if links:
+            self.add_links(links)
+
+    @property
+    def span(self) -> Span:  # type: ignore[override]
+        """Itself."""
+        return self
+
+    def end_span(self, shape: Shape, peer: Peer, duration: int) -> None:
+        """Encode the span and hand it over."""
+        recorder = self.recorder
+        if not self.flags & SAMPLED or not recorder.outlet.wanted:
+            self.ended = True
+            return
+        if self.error is not None and shape.failed:
+            record_error(self, self.error)
+        self.ended = True
+        times = otlp.times(self.started_unix, self.started_unix + duration)
+        query = self.query()
+        if self._notes is not None and not self._only_adds():
+            own = {c.URL_PATH: self.path, **({c.URL_QUERY: query} if query else {}), **peer.attributes}
+            standard = {key: value for key, value in own.items() if key not in self._notes.attributes}
+            self.emit(shape.template, times, standard, failed=shape.failed)
+            return
+        body = shape.template.failed_body if shape.failed else shape.template.body
+        encoded = self.head() + times + body + peer.body + _url_path(self.path)
+        if query:
+            encoded += otlp.attribute(otlp.SPAN_ATTRIBUTE, c.URL_QUERY, query)
+        if self._notes is not None:
+            encoded += otlp.attributes(self._notes.attributes) + said(self._notes)
+        recorder.take(otlp.span(encoded))
+
+    def _only_adds(self) -> bool:
+        """Tell whether what was noted stands beside what the layer says, and takes the place of none of it."""
+        notes = self._notes
+        if notes is None:
+            return True
+        noted, most = notes.attributes, self.recorder.limits.max_span_attributes
+        room = most is None or len(noted) + len(STANDARD) <= most
+        return room and not notes.name and notes.status is None and STANDARD.isdisjoint(noted)
+
+
+class SdkRequest(RequestRecord):
+    """A request whose span is one of the tracer that is there."""
+
+    __slots__ = (*_SLOTS, "flags", "span", "span_id", "trace_id")
+
+    def __init__(self, layer: "TelemetryMiddleware", scope: Scope, receive: Receive, send: Send) -> None:
+        self._note_start(layer, scope, receive, send)
+        parent, links = from_headers(scope["headers"], trusted=layer.trust_incoming)
+        self.span = self._start_span(parent, links)
+        self.context = set_span_in_context(self.span, parent)
+        ids = self.span.get_span_context()
+        self.trace_id, self.span_id, self.flags = f"{ids.trace_id:032x}", f"{ids.span_id:016x}", int(ids.trace_flags)
+
+    def _start_span(self, parent: Context, links: Sequence[Link]) -> Span:
+        begun = {
+            c.HTTP_REQUEST_METHOD: self.known_method,
+            c.URL_PATH: self.path,
+            c.URL_SCHEME: self.scope.get("scheme", "http"),
+        }
+        span = self._layer.recorder.tracer.start_span(
+            self._first_name(), parent, SpanKind.SERVER, begun, links, self.started_unix
+        )
+        return span if span.get_span_context().is_valid else unrecorded_span()
+
+    def _first_name(self) -> str:
+        return "HTTP" if self.known_method is c.OTHER_METHOD else self.method
+
+    def end_span(self, shape: Shape, peer: Peer, duration: int) -> None:
+        """Tell the span everything, and end it."""
+        span = self.span
+        if span.is_recording():
+            if getattr(span, "name", "") == self._first_name():
+                span.update_name(shape.template.name)
+            span.set_attributes(
+                self._unsaid({**shape.template.attributes, **peer.attributes, c.URL_QUERY: self.query()})
+            )
+            if shape.failed:
+                if getattr(getattr(span, "status", None), "status_code", StatusCode.UNSET) is StatusCode.UNSET:
+                    span.set_status(StatusCode.ERROR)
+                if self.error is not None:
+                    record_error(span, self.error)
+        span.end(self.started_unix + duration)
+
+    def _unsaid(self, attributes: Mapping[str, Any]) -> dict[str, Any]:
+        """Leave out what somebody has set: they know better."""
+        there = getattr(self.span, "attributes", None) or {}
+        return {key: value for key, value in attributes.items() if value and key not in there}
+
+
+def unwrap(error: BaseException) -> BaseException:
+    """Return the exception behind groups of one and behind Litestar's wrapper for failures after the first byte."""
+    while True:
+        if isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+            error = error.exceptions[0]
+        elif type(error).__qualname__ == _LITESTAR_WRAPPER and error.__cause__ is not None:
+            error = error.__cause__
+        else:
+            return error
+
+
+def is_defect(error: BaseException) -> bool:
+    """Tell whether an exception says something of the application: a cancellation does not."""
+    return not isinstance(error, asyncio.CancelledError)
+
+
+__all__ = ["FastRequest", "Parent", "RequestRecord", "SdkRequest", "is_defect", "unwrap"]
