@@ -6,7 +6,7 @@ from html import escape
 
 from benchmarks.telemetry.figures import Figures
 
-WIDTH, LEFT, RIGHT = 760, 250, 110
+WIDTH, LEFT, RIGHT = 760, 270, 90
 TOP, ROW, BAR = 56, 34, 18
 STYLE = """
   text { font: 13px system-ui, sans-serif; fill: #1f2328 }
