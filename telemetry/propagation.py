@@ -145,3 +145,8 @@ def unrecorded_span() -> NonRecordingSpan:
     """Return a span with ids of its own and without recording: a request is never without a trace id."""
     trace_id, span_id = random.getrandbits(128) or 1, random.getrandbits(64) or 1
     return NonRecordingSpan(SpanContext(trace_id, span_id, is_remote=False, trace_flags=TraceFlags.get_default()))
+
+
+def traceresponse(context: SpanContext) -> str:
+    """Return a context as the `traceresponse` header says it (W3C Trace Context 2, working draft)."""
+    return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
