@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
 from functools import partial
+from math import inf
 from pathlib import Path
 from time import time
 from typing import TYPE_CHECKING, Final
@@ -72,10 +73,17 @@ def exporter_from(environ: Mapping[str, str] = os.environ) -> Exporter | None:
 
 
 def _endpoint(environ: Mapping[str, str], *, wanted: bool) -> str:
+    named = environ.get(f"{PREFIX}TRACES_ENDPOINT") or environ.get(f"{PREFIX}ENDPOINT") or ""
+    if named.startswith("file:"):
+        return named
+    return http_endpoint(environ) if named or wanted else ""
+
+
+def http_endpoint(environ: Mapping[str, str] = os.environ) -> str:
+    """Return the URL that traces are posted to, the default one when the environment names none."""
     if endpoint := environ.get(f"{PREFIX}TRACES_ENDPOINT"):
         return endpoint
-    base = environ.get(f"{PREFIX}ENDPOINT") or (DEFAULT_ENDPOINT if wanted else "")
-    return base if not base or base.startswith("file:") else f"{base.rstrip('/')}/v1/traces"
+    return f"{(environ.get(f'{PREFIX}ENDPOINT') or DEFAULT_ENDPOINT).rstrip('/')}/v1/traces"
 
 
 class FileExporter:
@@ -181,10 +189,10 @@ class HttpExporter:
 def _seconds(environ: Mapping[str, str]) -> float:
     """Return the time-out; in seconds, as every Python SDK reads the variable."""
     text = setting("TIMEOUT", "10", environ)
-    try:
-        return float(text)
-    except ValueError:
-        raise ConfigurationError(f"{PREFIX}TIMEOUT={text}: expected seconds") from None
+    with contextlib.suppress(ValueError):
+        if 0 < (seconds := float(text)) < inf:
+            return seconds
+    raise ConfigurationError(f"{PREFIX}TIMEOUT={text}: expected seconds above 0")
 
 
 def _connections(endpoint: str, environ: Mapping[str, str]) -> "urllib3.PoolManager":

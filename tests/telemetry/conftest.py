@@ -124,17 +124,23 @@ def eventually() -> Callable[..., Any]:
 
 
 class Collector:
-    """An OTLP/HTTP collector on loopback; `answers` are statuses for the next requests, afterwards all is well."""
+    """An OTLP/HTTP collector on loopback; `answers` are statuses for the next requests, afterwards all is well.
 
-    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+    `says` replaces the content of its answers.
+    """
+
+    def __init__(self, tls: ssl.SSLContext | None = None, port: int = 0) -> None:
         self.scheme = "https" if tls else "http"
         self.answers: list[tuple[int, dict[str, str]]] = []
         self.requests: list[dict[str, str]] = []
+        self.paths: list[str] = []
+        self.bodies: list[bytes] = []
         self.spans: list[SpanRecord] = []
         self.refuses = 0
+        self.says: bytes | None = None
         self.gate = threading.Event()
         self.gate.set()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), self._handler())
         self._server.daemon_threads = True
         if tls:
             self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
@@ -159,11 +165,13 @@ class Collector:
             return status, extra, b""
         coding = headers.get("content-encoding", "")
         body = {"gzip": gzip.decompress, "deflate": zlib.decompress}.get(coding, bytes)(body)
+        self.bodies.append(body)
         self.spans += decode(body)
         response = ExportTraceServiceResponse()
         if self.refuses:
             response.partial_success.rejected_spans = self.refuses
-        return 200, {"content-type": "application/x-protobuf"}, response.SerializeToString()
+        says = response.SerializeToString() if self.says is None else self.says
+        return 200, {"content-type": "application/x-protobuf"}, says
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         collector = self
@@ -174,6 +182,7 @@ class Collector:
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["content-length"]))
                 headers = {name.lower(): value for name, value in self.headers.items()}
+                collector.paths.append(self.path)
                 status, extra, answer = collector.take(headers, body)
                 self.send_response(status)
                 for name, value in extra.items():
@@ -218,3 +227,17 @@ def collector() -> Iterator[Collector]:
     collector = Collector()
     yield collector
     collector.stop()
+
+
+@pytest.fixture
+def collector_at() -> Iterator[Callable[[int], Collector]]:
+    """Start a collector on a given port, the second time in its life perhaps."""
+    started: list[Collector] = []
+
+    def start(port: int) -> Collector:
+        started.append(Collector(port=port))
+        return started[-1]
+
+    yield start
+    for collector in started:
+        collector.stop()
