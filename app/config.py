@@ -80,13 +80,18 @@ class Address(Section, frozen=True):
 
 
 class Http(Section, frozen=True):
-    """The public listener: whose word about the client's address is taken, and in which header it is given.
-
-    Only one header, because a proxy replaces or extends the one it knows and passes the other on as the client wrote it.
-    """
+    """HTTP listeners: whose word about the client's address is taken, and how long and how many clients may keep us waiting."""
 
     trusted_proxies: tuple[Network, ...] = ()
+    # Only one: a proxy replaces or extends the header it knows, and passes the other on as the client wrote it.
     proxy_header: Literal["x-forwarded-for", "forwarded"] = "x-forwarded-for"
+    head_timeout: Positive = 10.0
+    # From the end of the head; shorter than deadlines.edge, so that a slow client is told that it was the slow one.
+    body_timeout: Positive = 4.0
+    # Longer than load generators and proxies keep idle connections: whoever closes second never loses a request.
+    idle_timeout: Positive = 120.0
+    # Of one port. Below the 1,024 descriptors that a process commonly may have.
+    max_connections: Count = 800
 
 
 class Auth(Section, frozen=True):

@@ -8,6 +8,7 @@
     │   └── PaymentDeclined            the payment provider said no
     ├── Forbidden                 403  the caller is known and may not
     ├── NotFound                  404  there is no such thing, or it is not the caller's
+    ├── RequestTimeout            408  the request itself did not come in time
     ├── Conflict                  409  the state of the thing does not allow it
     │   ├── AlreadyExists              its unique name is taken
     │   ├── VersionConflict            somebody changed it in between
@@ -91,6 +92,14 @@ class NotFound(ShopError):
     code = "not_found"
     http_status = 404
     grpc_status = grpc.StatusCode.NOT_FOUND
+
+
+class RequestTimeout(ShopError):
+    """The request itself did not come in time; the edge raises it, no service does."""
+
+    code = "request_timeout"
+    http_status = 408
+    grpc_status = grpc.StatusCode.CANCELLED
 
 
 class Conflict(ShopError):

@@ -29,11 +29,19 @@ class Problem(msgspec.Struct, omit_defaults=True):
     errors: list[dict[str, str]] = []
 
 
+def problem(status: int, code: str, detail: str, trace_id: str, errors: list[dict[str, str]] | None = None) -> bytes:
+    """Encode a problem as JSON."""
+    title = code.replace("_", " ").capitalize()
+    return _encode(Problem(f"urn:goshop:problem:{code}", title, status, detail, code, trace_id, errors or []))
+
+
 def on_shop_error(_request: Request[Any, Any, Any], error: ShopError) -> Response[bytes]:
     """Answer with what the error says of itself."""
     headers = {"retry-after": str(max(1, ceil(error.retry_after)))} if error.retry_after else {}
     if error.http_status == 401:  # noqa: PLR2004 - RFC 9110, section 15.5.2
         headers["www-authenticate"] = "Bearer"
+    if error.http_status == 408:  # noqa: PLR2004 - RFC 9110, section 15.5.9
+        headers["connection"] = "close"
     errors = [{"key": error.field, "message": str(error)}] if error.field else []
     return _answer(error.http_status, error.code, str(error), headers=headers, errors=errors)
 
@@ -67,10 +75,8 @@ def _answer(
 ) -> Response[bytes]:
     context = trace.get_current_span().get_span_context()
     trace_id = f"{context.trace_id:032x}" if context.is_valid else ""
-    title = code.replace("_", " ").capitalize()
-    problem = Problem(f"urn:goshop:problem:{code}", title, status, detail, code, trace_id, errors or [])
     return Response(
-        _encode(problem),
+        problem(status, code, detail, trace_id, errors),
         status_code=status,
         media_type=MediaType.JSON,
         headers={**(headers or {}), "content-type": CONTENT_TYPE},

@@ -12,6 +12,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from typing import Any, Final
 
@@ -22,7 +23,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from app import fault_injection
-from app.config import ServiceName, Settings
+from app.config import Http, ServiceName, Settings
 from app.db import Pool, migrate, open_pool
 from app.discovery import StaticDiscovery
 from app.faults import Faults, parse_faults
@@ -38,8 +39,6 @@ from telemetry.redis import TracedRedis
 logger = logging.getLogger(__name__)
 
 GRACE_SECONDS: Final = 5.0
-# Longer than load generators and proxies keep idle connections: whoever closes second never loses a request.
-KEEP_ALIVE_SECONDS: Final = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,13 +231,14 @@ async def _start_rpc(stack: AsyncExitStack, service: Service, resources: Resourc
 
 
 async def _start_http(stack: AsyncExitStack, service: Service, resources: Resources) -> None:
-    address = resources.settings.services[service.name]
+    settings = resources.settings
+    address = settings.services[service.name]
     if service.public is not None:
         # The public port has no probes to leave out: whoever asks for them there asks for what is not there.
         app = TelemetryMiddleware(service.public(resources), resources.telemetry, exclude=())
-        await _listen(stack, app, address.http)
+        await _listen(stack, app, address.http, settings.http)
     # Last: whoever is ready is ready altogether.
-    await _listen(stack, internal_app(resources.ready), address.internal)
+    await _listen(stack, internal_app(resources.ready), address.internal, settings.http)
 
 
 class _Server(uvicorn.Server):
@@ -250,22 +250,22 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def _listen(stack: AsyncExitStack, app: Any, address: str) -> None:
+async def _listen(stack: AsyncExitStack, app: Any, address: str, limits: Http) -> None:
     host, _, port = address.rpartition(":")
     # Opened again by its number, which finds out its protocol: asyncio sends small answers at once (TCP_NODELAY) only on
     # sockets that say TCP; the others wait 40 ms for an acknowledgement.
     sock = socket.socket(fileno=socket.create_server((host, int(port)), backlog=2048).detach())
     config = uvicorn.Config(
         app,
-        http=BoundedProtocol,
+        http=partial(BoundedProtocol, limits=limits),  # type: ignore[arg-type]  # uvicorn only calls it
         ws="none",
         log_config=None,
         access_log=False,
         lifespan="on",
         server_header=False,
-        # Who connects is who is limited: uvicorn would believe an X-Forwarded-For that comes over loopback.
+        # app.gateway.client_address decides: uvicorn would believe an X-Forwarded-For that comes over loopback.
         proxy_headers=False,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_keep_alive=limits.idle_timeout,  # type: ignore[arg-type]  # goes to loop.call_later
         timeout_graceful_shutdown=round(GRACE_SECONDS),
     )
     server = _Server(config)

@@ -13,14 +13,15 @@ from app.problems import CONTENT_TYPE, Problem
 
 # What any route may answer: too much, too fast, a defect, a dependency away, out of time.
 _ALWAYS: Final = (429, 500, 503, 504)
-_WITH_BODY: Final = 413
+# Beside those where there is a body: too slow, too large.
+_WITH_BODY: Final = (408, 413)
 
 _DESCRIPTION: Final = "The edge API. Every error is problem details (RFC 9457) with the trace id."
 
 
 def problems(*statuses: int, body: bool = False) -> dict[int, ResponseSpec]:
     """Declare the error statuses of a route, beside those that any route may answer."""
-    every = sorted({*statuses, *_ALWAYS, *([_WITH_BODY] if body else [])})
+    every = sorted({*statuses, *_ALWAYS, *(_WITH_BODY if body else ())})
     return {status: _problem(status) for status in every}
 
 

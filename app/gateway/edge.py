@@ -33,7 +33,10 @@ def edge(resources: Resources) -> ClientAddress:
     services = Backends.of(resources.peers, settings.deadlines.rpc)
     keys = KeyCache(lambda: _fetch_keys(services))
     admission = Admission(
-        Authenticator(settings.auth, keys), TokenBuckets(settings.rate_limit, resources.redis), settings.deadlines.edge
+        Authenticator(settings.auth, keys),
+        TokenBuckets(settings.rate_limit, resources.redis),
+        settings.deadlines.edge,
+        settings.http.body_timeout,
     )
     application = Litestar(
         [*ROUTES, *([_documentation()] if settings.docs else [])],

@@ -6,10 +6,10 @@ from math import ceil
 from typing import Final
 
 from litestar.enums import ScopeType
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from litestar.types import ASGIApp, Message, Receive, ReceiveMessage, Scope, Send
 
 from app import deadline, identity
-from app.errors import DeadlineExceeded, Unauthenticated
+from app.errors import DeadlineExceeded, RequestTimeout, Unauthenticated
 from app.gateway.authentication import Authenticator
 from app.gateway.rate_limit import Allowance, TokenBuckets, address_key
 from app.identity import Caller
@@ -26,22 +26,28 @@ Headers = tuple[tuple[bytes, bytes], ...]
 
 
 class Admission:
-    """Lets a request in within `seconds`, as the caller that its token proves, when that caller's bucket has a token."""
+    """Lets a request in as the caller that its token proves, when that caller's bucket has a token.
 
-    def __init__(self, authenticator: Authenticator, buckets: TokenBuckets, seconds: float) -> None:
+    All of it takes `seconds` at most, its body `body_seconds`.
+    """
+
+    def __init__(
+        self, authenticator: Authenticator, buckets: TokenBuckets, seconds: float, body_seconds: float
+    ) -> None:
         self._authenticator = authenticator
         self._buckets = buckets
         self._seconds = seconds
+        self._body_seconds = body_seconds
 
     def __call__(self, app: ASGIApp) -> ASGIApp:
         """Wrap a route."""
 
         async def admit(scope: Scope, receive: Receive, send: Send) -> None:
             try:
-                # The calls inside shrink with the deadline; the time-out ends what makes none, such as a body that never comes.
+                # The calls inside shrink with the deadline; the time-out ends what makes none.
                 with deadline.within(self._seconds):
                     async with asyncio.timeout(self._seconds):
-                        await self._serve(app, scope, receive, send)
+                        await self._serve(app, scope, in_time(receive, self._body_seconds), send)
             except TimeoutError:
                 raise DeadlineExceeded("the request ran out of time") from None
 
@@ -88,6 +94,25 @@ def with_headers(send: Send, headers: Headers) -> Send:
         await send(message)
 
     return add
+
+
+def in_time(receive: Receive, seconds: float) -> Receive:
+    """Return a `receive` that raises `RequestTimeout` when the body is not complete in `seconds` from now."""
+    ends = asyncio.get_running_loop().time() + seconds
+    complete = False
+
+    async def hurry() -> ReceiveMessage:
+        nonlocal complete
+        try:
+            # What comes after the body is only that the client has left.
+            async with asyncio.timeout_at(None if complete else ends):
+                message = await receive()
+        except TimeoutError:
+            raise RequestTimeout("the body did not come in time") from None
+        complete = message["type"] != "http.request" or not message.get("more_body")
+        return message
+
+    return hurry
 
 
 class SecurityHeaders:

@@ -50,7 +50,7 @@ class AccessToken(msgspec.Struct, frozen=True):
     expires_in: int
 
 
-@post("/api/users", status_code=200, tags=["users"], responses=problems(400, 401, 409))
+@post("/api/users", status_code=200, tags=["users"], responses=problems(400, 401, 409, body=True))
 async def create_user(request: Request[Any, Any, Any], data: JSONBody[NewUser]) -> User:
     """Register a customer."""
     services = backends(request)
@@ -60,7 +60,7 @@ async def create_user(request: Request[Any, Any, Any], data: JSONBody[NewUser]) 
     return _user(await services.call(services.users.CreateUser, message))
 
 
-@post("/api/login", status_code=200, tags=["users"], responses=problems(400, 401))
+@post("/api/login", status_code=200, tags=["users"], responses=problems(400, 401, body=True))
 async def login(request: Request[Any, Any, Any], data: JSONBody[Credentials]) -> AccessToken:
     """Exchange an e-mail address and a password for an access token."""
     services = backends(request)

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 import pytest_asyncio
 
-from app.config import Address, Auth, Database, RateLimit, Redis, Secret, Settings
+from app.config import Address, Auth, Database, Http, RateLimit, Redis, Secret, Settings
 from app.errors import NotFound, ShopError
 from app.gateway import app as gateway_service
 from app.identity import current, require_admin, require_login, require_owner
@@ -258,9 +258,15 @@ def running_edge(valkey_url: str) -> Callable[..., Any]:  # noqa: ARG001 - empty
     return run_edge
 
 
+@pytest.fixture(scope="module")
+def http() -> Http:
+    """How patient a module's gateway is; a module may have its own."""
+    return Http()
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def edge(make_settings: Callable[..., Settings]) -> AsyncIterator[Edge]:
+async def edge(make_settings: Callable[..., Settings], http: Http) -> AsyncIterator[Edge]:
     """One running gateway for the tests of a module, with wide buckets."""
-    settings = make_settings(rate_limit=RateLimit(burst=100_000, per_second=100_000))
+    settings = make_settings(rate_limit=RateLimit(burst=100_000, per_second=100_000), http=http)
     async with run_edge(settings) as running_one:
         yield running_one
