@@ -97,11 +97,17 @@ class Report:
     def _closing(self, bullet: str = "") -> list[str]:
         lines = [f"{bullet}{'met ' if t.met else 'NOT MET'}  {t.text}: {t.measured}" for t in self.targets]
         lines += [f"{bullet}DISTURBED  {m.variant}, round {m.round}: {m.busy:.0%} of a CPU" for m in self._disturbed()]
-        lines += [f"{bullet}NO FIGURES  {f.variant}, round {f.round}: {f.reason}" for f in self.failures]
+        lines += [f"{bullet}NO FIGURES  {f.variant}, round {f.round}: {_brief(f.reason)}" for f in self.failures]
         return ["\n".join(lines)] if lines else []
 
     def _disturbed(self) -> list[Measurement]:
         return [m for m in self.measurements if m.connections == BUSY and m.busy < DISTURBED]
+
+
+def _brief(reason: str) -> str:
+    """Return the ends of a reason: between them may be a traceback."""
+    first, *rest = reason.splitlines()
+    return f"{first}: {rest[-1]}" if rest else first
 
 
 def _row(f: Figures, ours: Figures | None) -> tuple[str, ...]:
