@@ -26,10 +26,13 @@ from cryptography.x509.oid import NameOID
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 from prometheus_client import CollectorRegistry
 
-from telemetry import Telemetry, TelemetryMiddleware
+from telemetry import Telemetry, TelemetryMiddleware, span_queue
 from telemetry import conventions as c
+from telemetry.metrics import SpanCounts
+from telemetry.span_queue import QueueLimits, SpanQueue
 from telemetry.spans import SpanRecord, decode
 from telemetry.testing import LogLines, capture_spans, fresh_telemetry
+from tests.telemetry.ended_spans import Make
 
 PATIENCE = 10.0
 
@@ -229,6 +232,12 @@ def collector() -> Iterator[Collector]:
     collector.stop()
 
 
+@pytest.fixture(scope="session")
+def collector_type() -> type[Collector]:
+    """Hand out the class, to tests that Hypothesis runs many times."""
+    return Collector
+
+
 @pytest.fixture
 def collector_at() -> Iterator[Callable[[int], Collector]]:
     """Start a collector on a given port, the second time in its life perhaps."""
@@ -241,3 +250,19 @@ def collector_at() -> Iterator[Callable[[int], Collector]]:
     yield start
     for collector in started:
         collector.stop()
+
+
+@pytest.fixture
+def make(monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
+    monkeypatch.setattr(span_queue, "FIRST_BACKOFF", 0.001)
+    queues: list[SpanQueue] = []
+
+    def new(exporter: Any, **limits: Any) -> tuple[SpanQueue, SpanCounts]:
+        counts = SpanCounts()
+        queue = SpanQueue(exporter, counts, QueueLimits(**{"delay": 0.01, **limits}))
+        queues.append(queue)
+        return queue, counts
+
+    yield new
+    for queue in queues:
+        queue.close(1.0)
