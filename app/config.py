@@ -18,6 +18,7 @@ from app.faults import FaultError, parse_faults
 
 ServiceName = Literal["user", "product", "order", "payment", "gateway"]
 SERVICES: Final[tuple[ServiceName, ...]] = ("user", "product", "order", "payment", "gateway")
+Role = Literal["customer", "admin", "system"]
 ENVIRONMENTS: Final = ("dev", "staging", "prod")
 PREFIX: Final = "GOSHOP_"
 DEFAULT_FOLDER: Final = Path(__file__).parents[1] / "config"
@@ -131,12 +132,20 @@ class Deadlines(Section, frozen=True):
     rpc: Positive = 4.0
 
 
+def _callers() -> dict[str, tuple[Role, ...]]:
+    return {"gateway": ("customer", "admin"), "order": ("customer", "admin", "system")}
+
+
 class Tls(Section, frozen=True):
-    """Files in PEM: with all three set, both sides of every gRPC call prove who they are."""
+    """Files in PEM: with all three set, both sides of every gRPC call prove who they are.
+
+    `callers`: for whom a service may speak, by the name in its certificate; whoever is not listed speaks for nobody.
+    """
 
     certificate: str = ""
     key: str = ""
     authority: str = ""
+    callers: dict[str, tuple[Role, ...]] = msgspec.field(default_factory=_callers)
 
 
 class Rpc(Section, frozen=True):

@@ -1,7 +1,7 @@
 """The gRPC side of a service: errors become statuses, deadlines and callers arrive from metadata, TLS where configured."""
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,7 +10,7 @@ from grpc_health.v1 import health, health_pb2_grpc
 
 from app import deadline, identity
 from app.config import Rpc
-from app.errors import ShopError
+from app.errors import Forbidden, ShopError
 from app.identity import Caller
 from telemetry.grpc import server_interceptors
 
@@ -31,10 +31,17 @@ logger = logging.getLogger(__name__)
 Handler = Callable[[Any, Any], Awaitable[Any]]
 # A generated `add_…Servicer_to_server` and the servicer it takes.
 Registration = tuple[Callable[[Any, grpc.aio.Server], None], object]
+Callers = Mapping[str, Collection[str]]
 
 
 class ShopInterceptor(grpc.aio.ServerInterceptor):
-    """Runs every handler with the caller's identity and deadline, and turns its `ShopError`s into statuses."""
+    """Runs every handler with the caller's identity and deadline, and turns its `ShopError`s into statuses.
+
+    `callers` are the roles that a peer may speak for, by the name in its certificate; None where peers have none.
+    """
+
+    def __init__(self, callers: Callers | None = None) -> None:
+        self._callers = callers
 
     async def intercept_service(
         self,
@@ -46,16 +53,16 @@ class ShopInterceptor(grpc.aio.ServerInterceptor):
         if handler is None or handler.unary_unary is None:
             return handler
         return grpc.unary_unary_rpc_method_handler(
-            _guarded(handler.unary_unary), handler.request_deserializer, handler.response_serializer
+            _guarded(handler.unary_unary, self._callers), handler.request_deserializer, handler.response_serializer
         )
 
 
-def _guarded(behaviour: Handler) -> Handler:
+def _guarded(behaviour: Handler, callers: Callers | None) -> Handler:
     async def run(request: object, context: "grpc.aio.ServicerContext[Any, Any]") -> object:
-        metadata = dict(context.invocation_metadata() or ())
-        token = identity.enter(Caller(_text(metadata.get(SUBJECT_KEY)), _text(metadata.get(ROLE_KEY))))
+        token = identity.enter(identity.NOBODY)
         left = context.time_remaining()
         try:
+            identity.enter(_caller(context, callers))
             with deadline.within(left if left is not None else 60.0):
                 return await behaviour(request, context)
         except ShopError as error:
@@ -68,14 +75,28 @@ def _guarded(behaviour: Handler) -> Handler:
     return run
 
 
+def _caller(context: "grpc.aio.ServicerContext[Any, Any]", callers: Callers | None) -> Caller:
+    """Return for whom a peer speaks; raises `Forbidden` where its certificate does not let it."""
+    metadata = dict(context.invocation_metadata() or ())
+    caller = Caller(_text(metadata.get(SUBJECT_KEY)), _text(metadata.get(ROLE_KEY)))
+    if callers is not None and caller != identity.NOBODY:
+        # The alternative names, or the common name of a certificate without any.
+        names = [name.decode("utf-8", "replace") for name in context.peer_identities() or ()]
+        if not any(caller.role in callers.get(name, ()) for name in names):
+            logger.warning("%s may not speak for the role %s", names, caller.role or "(none)")
+            raise Forbidden("the calling service may not speak for this caller")
+    return caller
+
+
 def _text(value: str | bytes | None) -> str:
     return value if isinstance(value, str) else ""
 
 
 def make_server(settings: Rpc, registrations: Sequence[Registration], address: str) -> grpc.aio.Server:
     """Make a server that listens on `address` with the health service; raises `OSError` when the port is taken."""
+    callers = settings.tls.callers if settings.tls.certificate else None
     server = grpc.aio.server(
-        interceptors=[*server_interceptors(), ShopInterceptor()],
+        interceptors=[*server_interceptors(), ShopInterceptor(callers)],
         options=OPTIONS,
         compression=grpc.Compression.Gzip if settings.compression == "gzip" else None,
         maximum_concurrent_rpcs=1_000,

@@ -43,6 +43,7 @@ def test_prod_opens_accounts_empty_and_believes_no_stranger() -> None:
         ("http: {trusted_proxies: [10.0.0.0/33]}", "dev.yaml: http.trusted_proxies[0]: '10.0.0.0/33' does not appear"),
         ("http: {trusted_proxies: [10.0.0.1/8]}", "dev.yaml: http.trusted_proxies[0]: 10.0.0.1/8 has host bits set"),
         ("http: {trusted_proxies: [7]}", "dev.yaml: http.trusted_proxies[0]: expected `str`, got `int`"),
+        ("rpc: {tls: {callers: {order: [boss]}}}", "dev.yaml: rpc.tls.callers[...][0]: invalid enum value 'boss'"),
         ("faults: product.search=explode", "faults: 'product.search=explode'"),
     ],
 )
@@ -63,6 +64,8 @@ def test_a_variable_lists_values_with_commas() -> None:
     environ = {"GOSHOP_HTTP__TRUSTED_PROXIES": "10.0.0.0/8, fd00::/8"}
     assert load("dev", environ=environ).http.trusted_proxies == ("10.0.0.0/8", "fd00::/8")
     assert load("dev", environ={"GOSHOP_HTTP__TRUSTED_PROXIES": ""}).http.trusted_proxies == ()
+    environ = {"GOSHOP_RPC__TLS__CALLERS__ORDER": "system"}
+    assert load("dev", environ=environ).rpc.tls.callers["order"] == ("system",)
 
 
 def test_nobody_is_trusted_about_addresses_unless_the_settings_name_them() -> None:
