@@ -21,7 +21,9 @@ SERVICES: Final[tuple[ServiceName, ...]] = ("user", "product", "order", "payment
 Role = Literal["customer", "admin", "system"]
 ENVIRONMENTS: Final = ("dev", "staging", "prod")
 PREFIX: Final = "GOSHOP_"
-DEFAULT_FOLDER: Final = Path(__file__).parents[1] / "config"
+# In a wheel config/ lies in this package (pyproject.toml, force-include): beside it in site-packages is nobody's place.
+_PACKAGED: Final = Path(__file__).parent / "settings"
+DEFAULT_FOLDER: Final = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parents[1] / "config"
 
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
