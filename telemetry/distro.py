@@ -5,6 +5,7 @@
 | `opentelemetry_distro` | `goshop_telemetry` | the usual exporters; no second layer around ASGI applications |
 | `opentelemetry_configurator` | `goshop_telemetry` | calls `configure` |
 | `opentelemetry_instrumentor` | `uvicorn` | puts the layer around whatever uvicorn serves |
+| `opentelemetry_traces_exporter` | `goshop_otlp` | gives another configurator the fast encoding: `telemetry.otlp_exporter` |
 
 Where several distros or configurators are installed, the first on `sys.path` wins; `OTEL_PYTHON_DISTRO=goshop_telemetry` and
 `OTEL_PYTHON_CONFIGURATOR=goshop_telemetry` make it ours. When somebody else's configurator wins, the layer works with the

@@ -249,6 +249,15 @@ def test_the_configurator_of_another_distribution_keeps_its_provider(run: Any, c
     assert "another tracer provider was there first: its exporters and sampler are used" in process.stdout
 
 
+def test_another_distribution_can_choose_the_fast_exporter(run: Any, collector: Any, eventually_true: Any):
+    stock = STOCK | HTTP_ONLY | {"OTEL_TRACES_EXPORTER": "goshop_otlp"}
+    with run(PLAIN, **stock) as process:
+        process.get()
+        (span,) = eventually_true(lambda: collector.spans, process)
+    assert span.name == "GET"
+    assert collector.requests[0]["user-agent"].startswith("goshop-telemetry")
+
+
 def test_spans_that_another_distribution_adds_are_announced(run: Any, collector: Any, eventually_true: Any):
     with run(FASTAPI, **STOCK, **HTTP_ONLY) as process:
         answer = process.get("/items/7")

@@ -16,9 +16,9 @@ from packaging.requirements import Requirement
 ROOT = Path(__file__).parents[3]
 # Which distribution an import comes from, where they are not called the same.
 DISTRIBUTIONS = {
+    "google.rpc": "googleapis-common-protos",
     "grpc": "grpcio",
     "opentelemetry.environment_variables": "opentelemetry-api",
-    "opentelemetry.exporter.otlp.proto.common": "opentelemetry-exporter-otlp-proto-common",
     "opentelemetry.exporter.otlp.proto.grpc": "opentelemetry-exporter-otlp-proto-grpc",
     "opentelemetry.instrumentation": "opentelemetry-instrumentation",
     "opentelemetry.proto": "opentelemetry-proto",
@@ -32,8 +32,8 @@ DISTRIBUTIONS = {
 EXTRAS = {
     "database": {"psycopg"},
     "distro": {"opentelemetry-instrumentation"},
-    "exporters": {"opentelemetry-exporter-otlp-proto-grpc"},
     "grpc": {"grpcio"},
+    "grpc_exporter": {"googleapis-common-protos", "grpcio", "opentelemetry-exporter-otlp-proto-grpc"},
     "litestar": {"litestar"},
     "redis": {"redis"},
     "uvicorn": {"opentelemetry-instrumentation", "uvicorn", "wrapt"},
@@ -131,6 +131,7 @@ def test_every_dependency_is_one_that_is_used(metadata: PathDistribution):
         ("opentelemetry_distro", "goshop_telemetry", "TelemetryDistro"),
         ("opentelemetry_configurator", "goshop_telemetry", "TelemetryConfigurator"),
         ("opentelemetry_instrumentor", "uvicorn", "UvicornInstrumentor"),
+        ("opentelemetry_traces_exporter", "goshop_otlp", "OTLPSpanExporter"),
     ],
 )
 def test_opentelemetry_finds_the_entry_points(metadata: PathDistribution, group: str, name: str, attribute: str):
