@@ -172,8 +172,7 @@ def span_field(readable: ReadableSpan) -> bytes:
         _names[readable._name],
         _KINDS[readable._kind._value_],
         _TIMES.pack(0x39, readable._start_time or 0, 0x41, readable._end_time or 0),
-        # The dictionary inside is what `items` would copy under a lock, pair by pair.
-        attributes(getattr(held, "_dict", held) or {}),
+        attributes(_plain(held)),
         _STATUSES[code] if not description else status(code, description),
     ]
     events, links = readable._events, readable._links
@@ -181,6 +180,12 @@ def span_field(readable: ReadableSpan) -> bytes:
         parts.append(_rest_of(readable))
     body = b"".join(parts)
     return _spans[len(body)] + body
+
+
+def _plain(held: Any) -> Mapping[str, Any]:
+    """Return the dictionary inside of the SDK's attributes: their own `items` goes pair by pair, in Python."""
+    plain: Mapping[str, Any] = getattr(held, "_dict", held) or {}
+    return plain
 
 
 def _dropped_by(limited: object) -> int:
@@ -208,14 +213,14 @@ def _tracestate(state: TraceState) -> bytes:
 
 def _rest_of(readable: ReadableSpan) -> bytes:
     """Return what few spans have."""
-    parts = [event(e.name, e.timestamp, e.attributes or {}, e.dropped_attributes) for e in readable.events]
+    parts = [event(e.name, e.timestamp, _plain(e.attributes), e.dropped_attributes) for e in readable.events]
     parts += [_link_of(link_to) for link_to in readable.links]
     parts.append(dropped(readable.dropped_attributes, readable.dropped_events, readable.dropped_links))
     return b"".join(parts)
 
 
 def _link_of(found: Link) -> bytes:
-    return link(found.context, found.attributes or {}, found.dropped_attributes)
+    return link(found.context, _plain(found.attributes), found.dropped_attributes)
 
 
 # --- requests ---------------------------------------------------------------------------------------------------------

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final, Protocol
 
+from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, set_value
+
 from . import conventions as c
 from .metrics import SpanCounts
 from .otlp import Envelope, export_request
@@ -174,6 +176,8 @@ class SpanQueue:
             self._exporter.close()
 
     def _run(self) -> None:
+        # Else the instrumentation of urllib3 or gRPC makes a span of every export, which is exported, and so on.
+        attach(set_value(_SUPPRESS_INSTRUMENTATION_KEY, True))
         while batch := self._next_batch():
             self._deliver(batch)
         self._exporter.close()

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 
 from telemetry import conventions as c
 from telemetry import span_queue
@@ -189,3 +190,11 @@ def test_a_span_that_nobody_can_encode_is_counted_as_rejected(make: Make):
     queue, counts = make(Script())
     queue.lose()
     assert (counts.ended, counts.dropped[c.DROP_REJECTED]) == (1, 1)
+
+
+def test_an_export_is_not_instrumented_itself(make: Make):
+    seen: list[bool] = []
+    queue, _ = make(Script(lambda: seen.append(is_instrumentation_enabled())))
+    queue.put(*ended())
+    assert queue.flush(PATIENCE)
+    assert (seen, is_instrumentation_enabled()) == ([False], True)
