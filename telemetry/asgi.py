@@ -23,7 +23,7 @@ from opentelemetry.context import attach, detach
 
 from .errors import error_type_of
 from .http import known_methods
-from .request import FastRequest, Receive, RequestRecord, Scope, SdkRequest, Send, unwrap
+from .request import Receive, RequestRecord, Scope, SdkRequest, Send, unwrap
 from .setup import Telemetry
 from .shapes import Peers, Shapes
 
@@ -68,7 +68,7 @@ class TelemetryMiddleware:
         if scope["type"] != "http" or scope["path"] in self._exclude or SCOPE_KEY in scope:
             await self.app(scope, receive, send)
             return
-        kind = SdkRequest if self.recorder.obstacle else FastRequest
+        kind = SdkRequest if self.recorder.obstacle else RequestRecord
         request = scope[SCOPE_KEY] = kind(self, scope, receive, send)
         scope[FASTAPI_KEY] = None
         token = attach(request.context)

@@ -1,6 +1,5 @@
 """A request while it is served: its span, the wrappers of `receive` and `send`, and its timing, in one object."""
 
-import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
@@ -15,7 +14,7 @@ from .access import access_line
 from .errors import record_error
 from .http import problem_of_defect, route_of, with_trace_headers
 from .propagation import from_headers, incoming, unrecorded_span
-from .recording import SAMPLED, FastSpan, Parent, said
+from .recording import SAMPLED, FastSpan, said
 from .redaction import redact_query
 from .shapes import SERVER_ERROR, STANDARD, Peer, Shape
 
@@ -37,55 +36,21 @@ _LAST_OF: Final = {
     "http.response.pathsend": "more_body",
     "http.response.trailers": "more_trailers",
 }
-_SLOTS: Final = (
-    *("_layer", "_receive", "_send", "_trailers", "abandoned", "context", "disconnected", "error", "escaped"),
-    *(
-        "finished",
-        "headers",
-        "known_method",
-        "last_sent",
-        "method",
-        "path",
-        "scope",
-        "started",
-        "started_unix",
-        "status",
-    ),
-)
 
 
-class RequestRecord:
-    """What both kinds of record do; `begin` makes the one that the process's spans need.
+class RequestRecord(FastSpan):
+    """A request that is its own span.
 
     Times are monotonic nanoseconds, `started_unix` unix nanoseconds; `last_sent` is 0 until the last message of the answer.
     """
 
-    # The slots are the subclasses': two bases with slots cannot be one object.
-    _layer: "TelemetryMiddleware"
-    _receive: Receive
-    _send: Send
-    _trailers: bool
-    abandoned: bool
-    context: Context
-    disconnected: bool
-    error: BaseException | None
-    escaped: bool
-    finished: bool
-    flags: int
-    headers: dict[bytes, bytes]
-    known_method: str
-    last_sent: int
-    method: str
-    path: str
-    scope: Scope
-    span: Span
-    span_id: str
-    started: int
-    started_unix: int
-    status: int
-    trace_id: str
+    __slots__ = (
+        *("_layer", "_receive", "_send", "_trailers", "abandoned", "context", "disconnected", "error", "escaped"),
+        *("finished", "headers", "known_method", "last_sent", "method", "path", "scope", "started", "started_unix"),
+        "status",
+    )
 
-    def _note_start(self, layer: "TelemetryMiddleware", scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, layer: "TelemetryMiddleware", scope: Scope, receive: Receive, send: Send) -> None:
         self.started_unix = time.time_ns()
         self.started = time.perf_counter_ns()
         self._layer = layer
@@ -93,16 +58,26 @@ class RequestRecord:
         self._send = send
         self._trailers = self.abandoned = self.disconnected = self.escaped = self.finished = False
         self.last_sent = self.status = 0
-        self.error = None
+        self.error: BaseException | None = None
         self.scope = scope
-        self.headers = dict(scope["headers"])
+        self.headers: dict[bytes, bytes] = dict(scope["headers"])
         method: str = scope["method"]
         self.method = method
         self.known_method = method if method in layer.methods else c.OTHER_METHOD
         # Early: mounts rewrite the path.
         raw_path: bytes = scope.get("raw_path") or scope["path"].encode("utf-8", "replace")
         self.path = (raw_path.partition(b"?")[0] if b"?" in raw_path else raw_path).decode("latin-1")
+        self.context = self.start_span()
         layer.in_progress[self.known_method].inc()
+
+    def start_span(self) -> Context:
+        """Begin the span; returns the context that the application runs in."""
+        layer = self._layer
+        parent, context, links = incoming(self.scope["headers"], self.headers, trusted=layer.trust_incoming)
+        FastSpan.__init__(self, layer.recorder, parent, remote=parent is not None)
+        if links:
+            self.add_links(links)
+        return set_span_in_context(self, context)
 
     async def receive(self) -> Message:
         """Pass a message on, and notice that the client has left."""
@@ -175,44 +150,6 @@ class RequestRecord:
         layer.write(access_line(self, shape, peer, duration))
 
     def end_span(self, shape: Shape, peer: Peer, duration: int) -> None:
-        """End the request's span."""
-        raise NotImplementedError
-
-    def _error_type(self) -> str:
-        """Return what went wrong, "" when nothing did; see the table in `telemetry.asgi`."""
-        if self.disconnected:
-            return c.DISCONNECTED
-        if self.last_sent and self.status < SERVER_ERROR:
-            return ""
-        if self.error is not None:
-            return self._layer.error_type(self.error)
-        return str(self.status) if self.last_sent and not self.abandoned else c.INCOMPLETE
-
-    def query(self) -> str:
-        """Return the query without secrets."""
-        query: bytes = self.scope.get("query_string", b"")
-        return redact_query(query.decode("latin-1")) if query else ""
-
-
-class FastRequest(RequestRecord, FastSpan):
-    """A request that is its own span."""
-
-    __slots__ = _SLOTS
-
-    def __init__(self, layer: "TelemetryMiddleware", scope: Scope, receive: Receive, send: Send) -> None:
-        self._note_start(layer, scope, receive, send)
-        parent, context, links = incoming(scope["headers"], self.headers, trusted=layer.trust_incoming)
-        FastSpan.__init__(self, layer.recorder, parent, remote=parent is not None)
-        self.context = set_span_in_context(self, context)
-        if links:
-            self.add_links(links)
-
-    @property
-    def span(self) -> Span:  # type: ignore[override]
-        """Itself."""
-        return self
-
-    def end_span(self, shape: Shape, peer: Peer, duration: int) -> None:
         """Encode the span and hand it over."""
         recorder = self.recorder
         if not self.flags & SAMPLED or not recorder.outlet.wanted:
@@ -245,19 +182,34 @@ class FastRequest(RequestRecord, FastSpan):
         room = most is None or len(noted) + len(STANDARD) <= most
         return room and not notes.name and notes.status is None and STANDARD.isdisjoint(noted)
 
+    def _error_type(self) -> str:
+        """Return what went wrong, "" when nothing did; see the table in `telemetry.asgi`."""
+        if self.disconnected:
+            return c.DISCONNECTED
+        if self.last_sent and self.status < SERVER_ERROR:
+            return ""
+        if self.error is not None:
+            return self._layer.error_type(self.error)
+        return str(self.status) if self.last_sent and not self.abandoned else c.INCOMPLETE
+
+    def query(self) -> str:
+        """Return the query without secrets."""
+        query: bytes = self.scope.get("query_string", b"")
+        return redact_query(query.decode("latin-1")) if query else ""
+
 
 class SdkRequest(RequestRecord):
-    """A request whose span is one of the tracer that is there."""
+    """A request whose span is one of the tracer that is there; its own ids are that span's."""
 
-    __slots__ = (*_SLOTS, "flags", "span", "span_id", "trace_id")
+    __slots__ = ("_span",)
 
-    def __init__(self, layer: "TelemetryMiddleware", scope: Scope, receive: Receive, send: Send) -> None:
-        self._note_start(layer, scope, receive, send)
-        parent, links = from_headers(scope["headers"], trusted=layer.trust_incoming)
-        self.span = self._start_span(parent, links)
-        self.context = set_span_in_context(self.span, parent)
-        ids = self.span.get_span_context()
+    def start_span(self) -> Context:
+        """Begin the span; see `RequestRecord`."""
+        parent, links = from_headers(self.scope["headers"], trusted=self._layer.trust_incoming)
+        span = self._span = self._start_span(parent, links)
+        ids = span.get_span_context()
         self.trace_id, self.span_id, self.flags = f"{ids.trace_id:032x}", f"{ids.span_id:016x}", int(ids.trace_flags)
+        return set_span_in_context(span, parent)
 
     def _start_span(self, parent: Context, links: Sequence[Link]) -> Span:
         begun = {
@@ -275,7 +227,7 @@ class SdkRequest(RequestRecord):
 
     def end_span(self, shape: Shape, peer: Peer, duration: int) -> None:
         """Tell the span everything, and end it."""
-        span = self.span
+        span = self._span
         if span.is_recording():
             if getattr(span, "name", "") == self._first_name():
                 span.update_name(shape.template.name)
@@ -291,7 +243,7 @@ class SdkRequest(RequestRecord):
 
     def _unsaid(self, attributes: Mapping[str, Any]) -> dict[str, Any]:
         """Leave out what somebody has set: they know better."""
-        there = getattr(self.span, "attributes", None) or {}
+        there = getattr(self._span, "attributes", None) or {}
         return {key: value for key, value in attributes.items() if value and key not in there}
 
 
@@ -304,11 +256,3 @@ def unwrap(error: BaseException) -> BaseException:
             error = error.__cause__
         else:
             return error
-
-
-def is_defect(error: BaseException) -> bool:
-    """Tell whether an exception says something of the application: a cancellation does not."""
-    return not isinstance(error, asyncio.CancelledError)
-
-
-__all__ = ["FastRequest", "Parent", "RequestRecord", "SdkRequest", "is_defect", "unwrap"]
