@@ -77,7 +77,7 @@ def _pieces(encoder: Encoder, content_type: str, registry: CollectorRegistry) ->
 
 async def metrics_app(
     scope: MutableMapping[str, Any],
-    _receive: Callable[[], Awaitable[Any]],
+    receive: Callable[[], Awaitable[Any]],  # noqa: ARG001 - ASGI's name, and Litestar looks at names
     send: Callable[[MutableMapping[str, Any]], Awaitable[None]],
 ) -> None:
     """Serve the metrics at whatever path this application is mounted."""
