@@ -13,11 +13,13 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from benchmarks.telemetry.wire import spans_in
 
+ROOT = Path(__file__).parents[2]
 PATIENCE = 20.0
 POLL = 0.02
 
@@ -120,7 +122,7 @@ class Sink:
 def running() -> Iterator[Sink]:
     """Run a sink."""
     command = [sys.executable, "-m", "benchmarks.telemetry.sink"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None  # noqa: S101 - asked for above
             yield Sink(process.stdout.readline().strip())
