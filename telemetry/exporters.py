@@ -134,6 +134,7 @@ class HttpExporter:
         self, endpoint: str, environ: Mapping[str, str] = os.environ, headers: Mapping[str, str] | None = None
     ) -> None:
         self._endpoint = endpoint
+        _check(endpoint, environ)
         compression = setting("COMPRESSION", "none", environ).strip().lower()
         if compression not in {"none", *_COMPRESS}:
             raise ConfigurationError(f"{PREFIX}COMPRESSION={compression}: expected none, gzip or deflate")
@@ -184,6 +185,15 @@ class HttpExporter:
         """Close the connections."""
         if self._process:
             self._connections.clear()
+
+
+def _check(endpoint: str, environ: Mapping[str, str]) -> None:
+    """Find at the start what would fail with every batch."""
+    if urlsplit(endpoint).scheme not in {"http", "https"}:
+        raise ConfigurationError(f"{PREFIX}ENDPOINT={endpoint}: expected a URL with http, https or file")
+    for name in ("CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY"):
+        if (path := setting(name, environ=environ)) and not Path(path).is_file():
+            raise ConfigurationError(f"{PREFIX}{name}={path}: there is no such file")
 
 
 def _seconds(environ: Mapping[str, str]) -> float:

@@ -1,4 +1,4 @@
-"""OTLP over gRPC: the channel is the official exporter's, which reads the standard variables; what goes over it is ours."""
+"""OTLP over gRPC: the channel is the official exporter's, which reads the standard variables; the spans are ours."""
 
 import os
 from collections.abc import Mapping
@@ -7,15 +7,12 @@ from typing import Any, Final
 import grpc
 from google.rpc.error_details_pb2 import RetryInfo  # type: ignore[import-untyped] # it ships no types
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from .span_queue import Rejected, Unavailable
 
-EXPORT: Final = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 # What the official exporter reads, too.
 RETRY_INFO: Final = "google.rpc.retryinfo-bin"
-
-
 # https://opentelemetry.io/docs/specs/otlp/#failures
 RETRYABLE: Final = frozenset(
     {
@@ -68,10 +65,9 @@ class _Channel(OTLPSpanExporter):
     """The official exporter, which reads variables and certificates; it neither retries nor encodes here."""
 
     def send(self, body: bytes, timeout: float) -> int:
-        channel: Any = self._channel
-        # Without a serializer: the body goes over the wire as it is.
-        call = channel.unary_unary(EXPORT, response_deserializer=ExportTraceServiceResponse.FromString)
-        answer = call(body, metadata=self._headers, timeout=min(timeout, self._timeout))
+        stub: Any = self._client
+        request = ExportTraceServiceRequest.FromString(body)
+        answer = stub.Export(request=request, metadata=self._headers, timeout=min(timeout, self._timeout))
         return int(answer.partial_success.rejected_spans)
 
 

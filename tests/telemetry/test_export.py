@@ -194,6 +194,9 @@ def test_without_a_place_to_export_to_nothing_is(environ: dict[str, str]):
         {TRACES: "http://a", "OTEL_EXPORTER_OTLP_PROTOCOL": "http/json"},
         {TRACES: "http://a", "OTEL_EXPORTER_OTLP_COMPRESSION": "zstd"},
         {TRACES: "http://a", "OTEL_EXPORTER_OTLP_TIMEOUT": "soon"},
+        {TRACES: "http://a", "OTEL_EXPORTER_OTLP_TIMEOUT": "0"},
+        {TRACES: "https://a", "OTEL_EXPORTER_OTLP_CERTIFICATE": "/nowhere/ca.pem"},
+        {TRACES: "collector:4318"},
     ],
 )
 def test_what_cannot_be_followed_is_an_error_that_names_the_variable(environ: dict[str, str]):
@@ -216,3 +219,12 @@ def test_the_batch_limits_come_from_the_standard_variables():
     assert queue_limits({}) == QueueLimits()
     with pytest.raises(ConfigurationError, match="OTEL_BSP_MAX_QUEUE_SIZE=0"):
         queue_limits({"OTEL_BSP_MAX_QUEUE_SIZE": "0"})
+
+
+def test_a_proxy_of_the_environment_is_used(collector: Any, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("http_proxy", collector.url.removesuffix("/v1/traces"))
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    export(HttpExporter("http://collector.example/v1/traces", {}), ended("far"))
+    assert (collector.paths, collector.spans[0].name) == (["http://collector.example/v1/traces"], "far")
+    with pytest.raises(Unavailable):
+        export(HttpExporter("http://127.0.0.1:9/v1/traces", {}), ended("near"))
