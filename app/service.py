@@ -23,7 +23,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from app import fault_injection
-from app.config import Http, ServiceName, Settings
+from app.config import Http, ServiceName, Settings, split
 from app.db import Pool, migrate, open_pool
 from app.discovery import StaticDiscovery
 from app.faults import Faults, parse_faults
@@ -225,20 +225,20 @@ async def _cancel(task: asyncio.Task[None]) -> None:
 async def _start_rpc(stack: AsyncExitStack, service: Service, resources: Resources) -> None:
     assert service.rpc is not None  # noqa: S101 - the caller looked
     settings = resources.settings
-    server = make_server(settings.rpc, service.rpc(resources), settings.services[service.name].grpc)
+    server = make_server(settings.rpc, service.rpc(resources), settings.listens(service.name, "grpc"))
     await server.start()
     stack.push_async_callback(server.stop, GRACE_SECONDS)
 
 
 async def _start_http(stack: AsyncExitStack, service: Service, resources: Resources) -> None:
     settings = resources.settings
-    address = settings.services[service.name]
     if service.public is not None:
         # The public port has no probes to leave out: whoever asks for them there asks for what is not there.
         app = TelemetryMiddleware(service.public(resources), resources.telemetry, exclude=())
-        await _listen(stack, app, address.http, settings.http)
+        await _listen(stack, app, settings.listens(service.name, "http"), settings.http)
     # Last: whoever is ready is ready altogether.
-    await _listen(stack, internal_app(resources.ready), address.internal, settings.http)
+    internal = internal_app(resources.ready)
+    await _listen(stack, internal, settings.listens(service.name, "internal"), settings.http)
 
 
 class _Server(uvicorn.Server):
@@ -251,10 +251,7 @@ class _Server(uvicorn.Server):
 
 
 async def _listen(stack: AsyncExitStack, app: Any, address: str, limits: Http) -> None:
-    host, _, port = address.rpartition(":")
-    # Opened again by its number, which finds out its protocol: asyncio sends small answers at once (TCP_NODELAY) only on
-    # sockets that say TCP; the others wait 40 ms for an acknowledgement.
-    sock = socket.socket(fileno=socket.create_server((host, int(port)), backlog=2048).detach())
+    sock = _bound(address)
     config = uvicorn.Config(
         app,
         http=partial(BoundedProtocol, limits=limits),  # type: ignore[arg-type]  # uvicorn only calls it
@@ -276,6 +273,19 @@ async def _listen(stack: AsyncExitStack, app: Any, address: str, limits: Http) -
             task.result()
             raise RuntimeError(f"the server on {address} did not start")
         await asyncio.sleep(0.005)
+
+
+def _bound(address: str) -> socket.socket:
+    """Listen on host:port; raises `OSError` that names it."""
+    host, port = split(address)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listener = socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        raise OSError(error.errno, f"cannot listen on {address}: {error.strerror}") from None
+    # Opened again by its number, which finds out its protocol: asyncio sends small answers at once (TCP_NODELAY) only on
+    # sockets that say TCP; the others wait 40 ms for an acknowledgement.
+    return socket.socket(fileno=listener.detach())
 
 
 async def _drain(server: uvicorn.Server, task: asyncio.Task[None]) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from app.config import DEFAULT_FOLDER, ENVIRONMENTS, ConfigError, Settings, load
+from app.config import DEFAULT_FOLDER, ENVIRONMENTS, SERVICES, ConfigError, Settings, load, split
 
 
 def write(folder: Path, text: str) -> Path:
@@ -43,7 +43,17 @@ def test_prod_opens_accounts_empty_and_believes_no_stranger() -> None:
         ("http: {trusted_proxies: [10.0.0.0/33]}", "dev.yaml: http.trusted_proxies[0]: '10.0.0.0/33' does not appear"),
         ("http: {trusted_proxies: [10.0.0.1/8]}", "dev.yaml: http.trusted_proxies[0]: 10.0.0.1/8 has host bits set"),
         ("http: {trusted_proxies: [7]}", "dev.yaml: http.trusted_proxies[0]: expected `str`, got `int`"),
-        ("rpc: {tls: {callers: {order: [boss]}}}", "dev.yaml: rpc.tls.callers[...][0]: invalid enum value 'boss'"),
+        ("services: {user: {grpc: '7082'}}", "dev.yaml: services.user.grpc: expected host:port, got '7082'"),
+        ("services: {user: {bind: {grpc: '::1:7082'}}}", "services.user.bind.grpc: expected host:port, got '::1:7082'"),
+        ("services: {user: {internal: 'user:0'}}", "services.user.internal: expected host:port, got 'user:0'"),
+        ("services: {user: {internal: 'user:65536'}}", "services.user.internal: expected host:port, got 'user:65536'"),
+        ("services: {user: {listen: 'user:1'}}", "services.user.listen: unknown key"),
+        (
+            "services: {user: {grpc: '0.0.0.0:1'}}",
+            "services.user.grpc: nobody can call 0.0.0.0:1; name it in services.user.bind",
+        ),
+        ("services: {order: {internal: '[::]:1'}}", "services.order.internal: nobody can call [::]:1; name it in"),
+        ("rpc: {tls: {callers: {order: [boss]}}}", "dev.yaml: rpc.tls.callers.order[0]: invalid enum value 'boss'"),
         ("faults: product.search=explode", "faults: 'product.search=explode'"),
     ],
 )
@@ -68,6 +78,42 @@ def test_a_variable_lists_values_with_commas() -> None:
     assert load("dev", environ=environ).rpc.tls.callers["order"] == ("system",)
 
 
+def test_a_service_listens_at_its_address_unless_another_place_is_named() -> None:
+    settings = load("dev", environ={"GOSHOP_SERVICES__USER__BIND__GRPC": "[::1]:7000"})
+    assert (settings.listens("user", "grpc"), settings.services["user"].grpc) == ("[::1]:7000", "127.0.0.1:7081")
+    assert settings.listens("user", "internal") == "127.0.0.1:9081"
+
+
+def test_a_place_that_nobody_has_named_is_asked_for_by_its_key() -> None:
+    with pytest.raises(ConfigError, match=r"services\.gateway\.grpc: not set"):
+        load("dev", environ={}).listens("gateway", "grpc")
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_the_metrics_of_the_gateway_are_not_for_strangers(environment: str) -> None:
+    settings = load(environment, environ={})
+    assert settings.listens("gateway", "internal").startswith("127.0.0.1:")
+    moved = load(environment, environ={"GOSHOP_SERVICES__GATEWAY__BIND__INTERNAL": "10.0.0.5:9080"})
+    assert moved.listens("gateway", "internal") == "10.0.0.5:9080"
+
+
+@pytest.mark.parametrize("environment", ["staging", "prod"])
+def test_no_service_listens_on_a_name_that_others_may_call_a_balancer_by(environment: str) -> None:
+    settings = load(environment, environ={})
+    for name in SERVICES:
+        kind = "http" if name == "gateway" else "grpc"
+        assert settings.listens(name, kind).startswith("0.0.0.0:")  # type: ignore[arg-type]
+        assert name == "gateway" or settings.services[name].grpc == f"{name}:7080"
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [("user:7080", ("user", 7080)), ("127.0.0.1:1", ("127.0.0.1", 1)), ("[::1]:65535", ("::1", 65535))],
+)
+def test_an_address_is_a_host_and_a_port(text: str, parts: tuple[str, int]) -> None:
+    assert split(text) == parts
+
+
 def test_nobody_is_trusted_about_addresses_unless_the_settings_name_them() -> None:
     assert [load(environment, environ={}).http.trusted_proxies for environment in ENVIRONMENTS] == [(), (), ()]
 
@@ -82,6 +128,7 @@ def test_nobody_is_trusted_about_addresses_unless_the_settings_name_them() -> No
             "10.0.0.0/8,x",
             "GOSHOP_HTTP__TRUSTED_PROXIES: http.trusted_proxies[1]: 'x' does",
         ),
+        ("GOSHOP_SERVICES__USER__GRPC", "7082", "GOSHOP_SERVICES__USER__GRPC: services.user.grpc: expected host:port"),
         ("GOSHOP_DB", "x", "GOSHOP_DB: db: expected `object`"),
         ("GOSHOP_DB__TIMEOUT__X", "1", "GOSHOP_DB__TIMEOUT__X: there is no such setting"),
         ("GOSHOP_ENVIRONMENT", "prod", "GOSHOP_ENVIRONMENT: there is no such setting"),
