@@ -11,6 +11,7 @@ from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan, SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.id_generator import IdGenerator
@@ -218,6 +219,19 @@ def test_what_cannot_be_carried_is_left_out_and_reported_without_its_value(caplo
     assert otlp.attributes({"good": 1, "bad": Secret()}) == otlp.attributes({"good": 1})
     assert "'bad'" in caplog.text
     assert "hunter2" not in caplog.text
+
+
+@pytest.mark.parametrize("when", [-1, 2**64, 1.5, None, "now"])
+def test_an_event_at_no_time_is_one_at_an_unknown_time(when: Any):
+    event = Span.Event(name="7", attributes=[KeyValue(key="a", value={"int_value": 1})])
+    body = otlp.event(7, when, {"a": 1})  # type: ignore[arg-type] - an application's mistake
+    assert Span.FromString(body).events[0] == event
+
+
+def test_a_link_to_impossible_ids_is_one_to_their_ends():
+    context = SpanContext(2**200 + 5, 2**100 + 6, is_remote=False)
+    [found] = Span.FromString(otlp.link(context, {})).links
+    assert (int.from_bytes(found.trace_id, "big"), int.from_bytes(found.span_id, "big")) == (5, 6)
 
 
 def test_a_span_without_a_context_is_an_error():
