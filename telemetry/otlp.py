@@ -13,9 +13,9 @@ https://protobuf.dev/programming-guides/encoding/
 # ruff: noqa: SLF001 - the SDK's public properties copy and lock: 5 µs of the 10 that a span would cost
 
 import logging
+import struct
 from collections.abc import Iterable, Mapping
 from struct import Struct
-from struct import error as StructError
 from typing import Any, Final
 
 from opentelemetry.sdk.resources import Resource
@@ -150,7 +150,7 @@ def event(name: str, time_ns: int, attributes: Mapping[str, Any], dropped: int =
     """
     try:
         when = _FIXED64.pack(0x09, time_ns)
-    except StructError:
+    except struct.error:
         logger.warning("an event has no unix time in nanoseconds: %r", time_ns)
         when = b""
     content = when + text(2, str(name)) + _event_attributes(attributes) + count(4, dropped)

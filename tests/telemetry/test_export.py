@@ -228,3 +228,19 @@ def test_a_proxy_of_the_environment_is_used(collector: Any, monkeypatch: pytest.
     assert (collector.paths, collector.spans[0].name) == (["http://collector.example/v1/traces"], "far")
     with pytest.raises(Unavailable):
         export(HttpExporter("http://127.0.0.1:9/v1/traces", {}), ended("near"))
+
+
+LIGHT = """
+import sys, telemetry
+shop = telemetry.configure("order")
+shop.tracer.start_span("one").end()
+assert shop.flush()
+print([name for name in sys.modules if name.split(".")[0] in {"google", "grpc", "requests"}])
+"""
+
+
+def test_no_protobuf_runtime_is_loaded_to_export(collector: Any):
+    environ = os.environ | {TRACES: collector.url}
+    done = subprocess.run([sys.executable, "-c", LIGHT], env=environ, cwd=ROOT, capture_output=True, check=True)
+    assert done.stdout.splitlines()[-1] == b"[]"
+    assert [span.name for span in collector.spans] == ["one"]
