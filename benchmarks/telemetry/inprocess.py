@@ -155,6 +155,19 @@ async def compare(layers: list[Layer], folder: Path, rounds: int, count: int) ->
             empty(folder)
 
 
+async def garbage(layer: Layer, count: int) -> float:
+    """Return how many objects a request leaves to the garbage collector: each holds the server's whole request with it."""
+    scopes = requests(count)
+    gc.collect()
+    gc.disable()
+    await drive(layer.app, scopes)
+    layer.settle()
+    scopes.clear()
+    found = gc.collect()
+    gc.enable()
+    return found / count
+
+
 def report(layers: list[Layer]) -> None:
     """Print the medians; what a layer costs is its difference to the bare application of the same round."""
     bare = layers[0]
@@ -199,3 +212,4 @@ def main(*, quick: bool = False, profiled: bool = False) -> None:
         layers = [Layer("bare", application), layer]
         uvloop.run(compare(layers, Path(name), rounds, count))
         report(layers)
+        print(f"left to the garbage collector: {uvloop.run(garbage(layer, WARM_UP)):.2f} objects a request")
