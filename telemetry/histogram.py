@@ -168,7 +168,7 @@ class HotHistogram(Collector):
         found = cells.get(told)
         if found is None and len(cells) >= LABEL_SETS:
             told = self._overflow(told)
-            found = cells.get(told)
+            found = cells.get(told) or self._overflown.get(told)
             cells = self._overflown
         # Atomic: of two threads that come at once, both get the same.
         return found or cells.setdefault(told, Cell(self, self._templates(told)))

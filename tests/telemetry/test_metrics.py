@@ -398,6 +398,7 @@ def test_past_the_bound_endpoints_are_one_and_statuses_are_classes():
     assert counts["GET", c.OVERFLOW_ENDPOINT, "4xx"] == 10
     assert counts["GET", c.OVERFLOW_ENDPOINT, ""] == 1
     assert counts["GET", "/7", "404"] == 1
+    assert family["GET", "/more", "404"] is family["GET", "/even-more", "404"]
 
 
 def test_what_is_called_like_the_overflow_is_no_second_label_set_of_that_name():
