@@ -71,7 +71,7 @@ class TelemetryMiddleware:
         kind = SdkRequest if self.recorder.obstacle else RequestRecord
         request = scope[SCOPE_KEY] = kind(self, scope, receive, send)
         scope[FASTAPI_KEY] = None
-        token = attach(request.context)
+        token = attach(request.start_span())
         try:
             await self.app(scope, request.receive, request.send)
             if not request.status:

@@ -18,7 +18,7 @@ from .recording import FastSpan, Parent, parent_of
 RawHeaders = Sequence[tuple[bytes, bytes]]
 EMPTY: Final = Context()
 # What nearly every request says; whatever else there is goes to the official propagators.
-_TRACEPARENT: Final = re.compile(rb"00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})")
+_TRACEPARENT: Final = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})")
 _W3C: Final = frozenset({"traceparent", "tracestate", "baggage"})
 _OTHER_THAN_TRACEPARENT: Final = ("tracestate", "baggage")
 
@@ -89,18 +89,18 @@ def incoming(
         if _textmap.is_usual():
             if value is None:
                 return None, EMPTY, ()
-            if trusted and (parent := _parent_from(value)):
+            if trusted and (parent := _parent_from(value.decode("latin-1"))):
                 return parent, EMPTY, ()
     context, links = from_headers(headers, trusted=trusted)
     return parent_of(get_current_span(context).get_span_context()), context, links
 
 
-def _parent_from(traceparent: bytes) -> Parent | None:
+def _parent_from(traceparent: str) -> Parent | None:
     match = _TRACEPARENT.fullmatch(traceparent)
     if match is None:
         return None
     trace_id, span_id, flags = match.groups()
-    return Parent(trace_id.decode(), span_id.decode(), int(flags, 16), None, remote=True)
+    return trace_id, span_id, int(flags, 16), None, True
 
 
 def from_headers(headers: RawHeaders, *, trusted: bool) -> tuple[Context, list[Link]]:
@@ -124,7 +124,7 @@ def from_metadata(metadata: Iterable[tuple[str, str | bytes]]) -> tuple[Parent |
     found = [value for name, value in pairs if name == "traceparent"]
     if len(found) == 1 and _textmap.is_usual() and not any(name in _OTHER_THAN_TRACEPARENT for name, _ in pairs):
         value = found[0]
-        parent = _parent_from(value if isinstance(value, bytes) else value.encode("latin-1", "replace"))
+        parent = _parent_from(value) if isinstance(value, str) else None
         if parent:
             return parent, EMPTY
     context = context_from_metadata(pairs)

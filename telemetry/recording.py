@@ -92,17 +92,9 @@ class Notes:
         return not self.name and self.status is None
 
 
-class Parent:
-    """Whom a span continues."""
-
-    __slots__ = ("flags", "remote", "span_id", "trace_id", "tracestate")
-
-    def __init__(self, trace_id: str, span_id: str, flags: int, tracestate: TraceState | None, *, remote: bool) -> None:
-        self.trace_id = trace_id
-        self.span_id = span_id
-        self.flags = flags
-        self.tracestate = tracestate
-        self.remote = remote
+# Whom a span continues: trace id, span id, W3C flags, tracestate, and whether that is in another process. A plain tuple:
+# one is made for every request, and anything with names costs ten times as much.
+Parent = tuple[str, str, int, TraceState | None, bool]
 
 
 def parent_of(context: SpanContext) -> Parent | None:
@@ -110,7 +102,7 @@ def parent_of(context: SpanContext) -> Parent | None:
     if not context.is_valid:
         return None
     ids = f"{context.trace_id:032x}", f"{context.span_id:016x}"
-    return Parent(*ids, context.trace_flags, context.trace_state or None, remote=context.is_remote)
+    return (*ids, context.trace_flags, context.trace_state or None, context.is_remote)
 
 
 class FastSpan(Span):
@@ -122,29 +114,29 @@ class FastSpan(Span):
     span_id: str
     trace_id: str
 
-    def __init__(self, recorder: "Recorder", parent: "Parent | FastSpan | None", *, remote: bool = False) -> None:
+    def __init__(self, recorder: "Recorder", parent: Parent | None) -> None:
         self.recorder = recorder
         self._context: SpanContext | None = None
         self._notes: Notes | None = None
         self.ended = False
         self.span_id = f"{getrandbits(64) or 1:016x}"
-        self.remote = remote
+        self.tracestate: TraceState | None
         if parent is None:
             self.trace_id = trace_id = f"{getrandbits(128) or 1:032x}"
-            self.parent_id = ""
-            self.tracestate: TraceState | None = None
+            self.parent_id, self.tracestate, self.remote = "", None, False
             self.flags = RANDOM | recorder.decide(trace_id, None)
         else:
-            self.trace_id = trace_id = parent.trace_id
-            self.parent_id = parent.span_id
-            self.tracestate = parent.tracestate
-            flags = parent.flags
-            self.flags = flags & RANDOM | recorder.decide(trace_id, flags & SAMPLED == SAMPLED)
+            self.trace_id, self.parent_id, flags, self.tracestate, self.remote = parent
+            self.flags = flags & RANDOM | recorder.decide(self.trace_id, flags & SAMPLED == SAMPLED)
 
     @property
     def sampled(self) -> bool:
         """Whether it is exported when it ends."""
         return self.flags & SAMPLED == SAMPLED
+
+    def as_parent(self) -> Parent:
+        """Return what its children continue."""
+        return self.trace_id, self.span_id, self.flags, self.tracestate, False
 
     @property
     def traceparent(self) -> str:
@@ -305,8 +297,8 @@ class FastOperation(FastSpan):
 
     __slots__ = ("_began", "_began_unix", "_template")
 
-    def __init__(self, recorder: "Recorder", parent: "Parent | FastSpan | None", template: Template) -> None:
-        super().__init__(recorder, parent, remote=parent.remote if type(parent) is Parent else False)
+    def __init__(self, recorder: "Recorder", parent: Parent | None, template: Template) -> None:
+        super().__init__(recorder, parent)
         self._template = template
         self._began_unix = time_ns()
         self._began = perf_counter_ns()
@@ -373,7 +365,7 @@ class Recorder:
             return SdkOperation(self.tracer, template, context)
         parent = get_current_span(context)
         if isinstance(parent, FastSpan):
-            return FastOperation(self, parent, template)
+            return FastOperation(self, parent.as_parent(), template)
         return FastOperation(self, parent_of(parent.get_span_context()), template)
 
     def take(self, span: bytes) -> None:

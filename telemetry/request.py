@@ -45,7 +45,7 @@ class RequestRecord(FastSpan):
     """
 
     __slots__ = (
-        *("_layer", "_receive", "_send", "_trailers", "abandoned", "context", "disconnected", "error", "escaped"),
+        *("_layer", "_receive", "_send", "_trailers", "abandoned", "disconnected", "error", "escaped"),
         *("finished", "headers", "known_method", "last_sent", "method", "path", "scope", "started", "started_unix"),
         "status",
     )
@@ -67,14 +67,16 @@ class RequestRecord(FastSpan):
         # Early: mounts rewrite the path.
         raw_path: bytes = scope.get("raw_path") or scope["path"].encode("utf-8", "replace")
         self.path = (raw_path.partition(b"?")[0] if b"?" in raw_path else raw_path).decode("latin-1")
-        self.context = self.start_span()
         layer.in_progress[self.known_method].inc()
 
     def start_span(self) -> Context:
-        """Begin the span; returns the context that the application runs in."""
+        """Begin the span; returns the context that the application runs in.
+
+        Not kept here: the context holds the span, and only the garbage collector would part them.
+        """
         layer = self._layer
         parent, context, links = incoming(self.scope["headers"], self.headers, trusted=layer.trust_incoming)
-        FastSpan.__init__(self, layer.recorder, parent, remote=parent is not None)
+        FastSpan.__init__(self, layer.recorder, parent)
         if links:
             self.add_links(links)
         return set_span_in_context(self, context)
