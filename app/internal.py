@@ -5,7 +5,7 @@ from typing import Any
 
 from litestar import Litestar, Request, Response, get
 
-from telemetry.exposition import metrics_response
+from telemetry.exposition import scrape
 
 Readiness = Callable[[], Awaitable[dict[str, str]]]
 
@@ -24,9 +24,9 @@ def internal_app(ready: Readiness) -> Litestar:
             {"status": "unavailable" if problems else "ok", "problems": problems}, status_code=503 if problems else 200
         )
 
-    @get("/metrics", sync_to_thread=False)
-    def metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
-        body, content_type = metrics_response(request.headers.get("accept", ""))
+    @get("/metrics")
+    async def metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
+        body, content_type = await scrape(request.headers.get("accept", ""))
         return Response(body, headers={"content-type": content_type})
 
     return Litestar([health, readiness, metrics], openapi_config=None, logging_config=None)
