@@ -65,12 +65,15 @@ class TelemetryMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request."""
-        if scope["type"] != "http" or scope["path"] in self._exclude or SCOPE_KEY in scope:
+        if scope["type"] != "http" or SCOPE_KEY in scope:
+            await self.app(scope, receive, send)
+            return
+        scope[FASTAPI_KEY] = None
+        if scope["path"] in self._exclude:
             await self.app(scope, receive, send)
             return
         kind = SdkRequest if self.recorder.obstacle else RequestRecord
         request = scope[SCOPE_KEY] = kind(self, scope, receive, send)
-        scope[FASTAPI_KEY] = None
         token = attach(request.start_span())
         try:
             await self.app(scope, request.receive, request.send)

@@ -18,7 +18,7 @@ from uvicorn.config import LOGGING_CONFIG, Config
 from uvicorn.server import Server
 from wrapt import wrap_function_wrapper
 
-from .asgi import App, TelemetryMiddleware
+from .asgi import FASTAPI_KEY, App, TelemetryMiddleware
 from .distro import LAYERS_OF_OTHERS, process_telemetry
 from .logs import LogHandler, take_over_uvicorn
 from .metrics_server import serve_metrics
@@ -61,8 +61,11 @@ class Excluding:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request."""
-        app = self._app if scope["type"] == "http" and self._excluded(scope["path"]) else self._layer
-        await app(scope, receive, send)
+        if scope["type"] == "http" and self._excluded(scope["path"]):
+            scope[FASTAPI_KEY] = None
+            await self._app(scope, receive, send)
+        else:
+            await self._layer(scope, receive, send)
 
 
 def _load(load: Callable[[], None], config: Config, _args: Any, _options: Any) -> None:
