@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import socket
 import ssl
+import sys
 import threading
 import time
 import zlib
@@ -126,6 +127,16 @@ def eventually() -> Callable[..., Any]:
     return until
 
 
+class PatientServer(ThreadingHTTPServer):
+    """Says nothing of clients that gave up: some tests are about them."""
+
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
 class Collector:
     """An OTLP/HTTP collector on loopback; `answers` are statuses for the next requests, afterwards all is well.
 
@@ -143,8 +154,7 @@ class Collector:
         self.says: bytes | None = None
         self.gate = threading.Event()
         self.gate.set()
-        self._server = ThreadingHTTPServer(("127.0.0.1", port), self._handler())
-        self._server.daemon_threads = True
+        self._server = PatientServer(("127.0.0.1", port), self._handler())
         if tls:
             self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
