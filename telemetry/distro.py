@@ -42,6 +42,8 @@ DEFAULTS: Final = {
 # Each would make a second server span of a request that the layer has one for already.
 LAYERS_OF_OTHERS: Final = frozenset({"asgi", "fastapi", "starlette"})
 LOG_LEVEL: Final = "OTEL_PYTHON_LOG_LEVEL"
+# What another configurator would follow.
+IGNORED: Final = ("OTEL_CONFIG_FILE", "OTEL_PYTHON_ID_GENERATOR")
 _FOLLOWED: Final = {OTEL_METRICS_EXPORTER: {"", "none", "prometheus"}, OTEL_LOGS_EXPORTER: {"", "none"}}
 
 
@@ -76,10 +78,16 @@ def process_telemetry() -> Telemetry:
         version=str(resource.get(c.SERVICE_VERSION, "")),
         level=_level(os.environ),
     )
-    for name, followed in _FOLLOWED.items():
-        for exporter in sorted(_names(os.environ, name) - followed):
-            logger.warning("%s=%s is not followed: metrics are scraped, log lines are on stdout", name, exporter)
+    _say_what_is_ignored(os.environ)
     return telemetry
+
+
+def _say_what_is_ignored(environ: Mapping[str, str]) -> None:
+    for name in filter(environ.get, IGNORED):
+        logger.warning("%s is not followed", name)
+    for name, followed in _FOLLOWED.items():
+        for exporter in sorted(_names(environ, name) - followed):
+            logger.warning("%s=%s is not followed: metrics are scraped, log lines are on stdout", name, exporter)
 
 
 def _names(environ: Mapping[str, str], name: str) -> set[str]:

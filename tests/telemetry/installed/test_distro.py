@@ -328,10 +328,15 @@ def test_a_bad_port_for_metrics_stops_nobody(run: Any, free: int, eventually_tru
             assert f"metrics are not served at 127.0.0.1:{free}" in second.stdout
 
 
-def test_signals_that_are_not_exported_are_named(run: Any):
-    with run(PLAIN, OTEL_METRICS_EXPORTER="otlp,prometheus", OTEL_LOGS_EXPORTER="console") as process:
+def test_what_is_asked_for_and_not_done_is_said(run: Any):
+    ignored = {"OTEL_METRICS_EXPORTER": "otlp,prometheus", "OTEL_LOGS_EXPORTER": "console", "OTEL_CONFIG_FILE": "a"}
+    with run(PLAIN, **ignored) as process:
         said = process.messages("goshop_telemetry.distro")
-    assert [text.partition(" ")[0] for text in said] == ["OTEL_METRICS_EXPORTER=otlp", "OTEL_LOGS_EXPORTER=console"]
+    assert [text.partition(" ")[0] for text in said] == [
+        "OTEL_CONFIG_FILE",
+        "OTEL_METRICS_EXPORTER=otlp",
+        "OTEL_LOGS_EXPORTER=console",
+    ]
 
 
 def test_uvicorn_is_as_it_was_when_the_instrumentation_is_taken_back(start: Any, eventually_true: Any):
