@@ -6,10 +6,12 @@
 | sends nothing for `head_timeout` after connecting | a closed connection |
 | sends a head that takes longer than `head_timeout` | 408 |
 | sends a head of more than `HEAD_BYTES`, or what is no HTTP | 431, 400 |
+| asks for another protocol (`Upgrade`) | its answer in this one, and a closed connection |
 | goes on with a body `body_timeout` after its head, though it has been answered | a closed connection |
+| does not take its answers for `answer_timeout` | a closed connection |
 | sends nothing for `idle_timeout` after an answer | a closed connection (uvicorn) |
 
-A body that an application waits for is the application's to bound; so is an answer that nobody reads.
+A body that an application waits for is the application's to bound.
 """
 
 import asyncio
@@ -17,6 +19,7 @@ from collections.abc import Callable
 from operator import itemgetter
 from typing import Any, Final
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app.config import Http
@@ -44,6 +47,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._requests = 0
         self._phase: Phase = ("idle", 0)
         self._timer: asyncio.TimerHandle | None = None
+        self._unread: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
         """Take the connection, or turn it away where too many are open."""
@@ -58,8 +62,9 @@ class BoundedProtocol(HttpToolsProtocol):
             transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the timer."""
-        self._wait_for(("idle", self._requests))
+        """Forget the timers."""
+        self._call_later(None, self._time_is_up)
+        self._expect_reading(False)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -68,7 +73,7 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         if self._in_head:
             self._head += len(data)
-        super().data_received(data)
+        self._feed(data)
         if self._refused or self.transport.is_closing():
             return
         if self._in_head and self._head > HEAD_BYTES:
@@ -87,9 +92,39 @@ class BoundedProtocol(HttpToolsProtocol):
         self._requests += 1
         super().on_message_complete()
 
-    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's signature
-        """Refuse what the parser cannot read; uvicorn's own answer has no trace id."""
-        self._refuse(MALFORMED)
+    def on_response_complete(self) -> None:
+        """Give a connection that ends with this answer its time to be read."""
+        super().on_response_complete()
+        if self.transport.is_closing():
+            self._expect_reading(True)
+
+    def pause_writing(self) -> None:
+        """Give the client its time to read."""
+        super().pause_writing()
+        self._expect_reading(True)
+
+    def resume_writing(self) -> None:
+        """See that it reads."""
+        self._expect_reading(False)
+        super().resume_writing()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close; a transport that still has something to say would first wait for whoever does not listen."""
+        if self.transport.get_write_buffer_size():
+            self.transport.abort()
+        super().timeout_keep_alive_handler()
+
+    def _feed(self, data: bytes) -> None:
+        """Let the parser have it; uvicorn's own way answers and logs without a trace id."""
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            # The parser takes a body after such a head for the next request, which a proxy before us would not (smuggling).
+            self._refused = True
+            self.cycle.keep_alive = False
+        except httptools.HttpParserError:
+            self._refuse(MALFORMED)
 
     def _awaited(self) -> str:
         if not self._in_head:
@@ -111,6 +146,12 @@ class BoundedProtocol(HttpToolsProtocol):
             self._timer.cancel()
         self._timer = None if seconds is None else self.loop.call_later(seconds, what)
 
+    def _expect_reading(self, expected: bool) -> None:  # noqa: FBT001 - a switch
+        if self._unread is not None:
+            self._unread.cancel()
+        timeout = self._limits.answer_timeout
+        self._unread = self.loop.call_later(timeout, self.transport.abort) if expected else None
+
     def _time_is_up(self) -> None:
         if self._is_answering():
             # The answer has a deadline of its own; afterwards there is one more time for what is still missing.
@@ -121,7 +162,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.abort()
 
     def _is_answering(self) -> bool:
-        return self.cycle is not None and not self.cycle.response_complete
+        return self.cycle is not None and not self.cycle.response_complete and not self.cycle.disconnected
 
     def _make_room(self) -> bool:
         """Close the connection that has been idle longest; False where every one is busy."""
@@ -134,7 +175,7 @@ class BoundedProtocol(HttpToolsProtocol):
             and not each.transport.is_closing()
         ]
         if idle:
-            min(idle, key=itemgetter(0))[1].transport.close()
+            min(idle, key=itemgetter(0))[1].timeout_keep_alive_handler()
         return bool(idle)
 
     def _refuse(self, refusal: Refusal) -> None:
@@ -148,8 +189,9 @@ class BoundedProtocol(HttpToolsProtocol):
                 return
             self.cycle.disconnected = True
             self.cycle.message_event.set()
-            if self.cycle.response_started:
-                self.transport.close()
+            if self.cycle.response_started or self.pipeline:
+                # The end of an answer may still have to come.
+                self._call_later(self._limits.body_timeout, self.transport.abort)
                 return
         self.transport.write(said)
         self._linger()

@@ -96,6 +96,8 @@ class Http(Section, frozen=True):
     head_timeout: Positive = 10.0
     # From the end of the head; shorter than deadlines.edge, so that a slow client is told that it was the slow one.
     body_timeout: Positive = 4.0
+    # For a client to take what it is sent, from when no more can be sent.
+    answer_timeout: Positive = 10.0
     # Longer than load generators and proxies keep idle connections: whoever closes second never loses a request.
     idle_timeout: Positive = 120.0
     # Of one port. Below the 1,024 descriptors that a process commonly may have.

@@ -17,6 +17,7 @@ import redis.exceptions
 from litestar import Request
 
 from app.config import RateLimit
+from app.errors import Unavailable
 from app.gateway.rate_limit import TokenBuckets, address_key
 from telemetry.redis import TracedRedis
 
@@ -49,7 +50,12 @@ class LoginThrottle:
         bucket = place if await self._is_familiar(place) else account_key(account)
         # Taken before and given back after: guesses side by side do not get past the bound.
         await self._buckets.take(bucket, refusal=_REFUSAL)
-        yield
+        try:
+            yield
+        except Unavailable:
+            # Nothing was learnt about the password; an outage must not look like guessing.
+            await self._buckets.give_back(bucket)
+            raise
         await self._buckets.give_back(bucket)
         await self._remember(place)
 

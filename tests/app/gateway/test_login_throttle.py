@@ -67,6 +67,15 @@ async def test_a_login_that_succeeds_costs_nothing(client: TracedRedis) -> None:
     ]
 
 
+async def test_an_outage_is_no_guessing(client: TracedRedis) -> None:
+    throttle = LoginThrottle(LIMIT, client)
+    for _ in range(10):
+        with pytest.raises(Unavailable, match="away"):
+            async with throttle.attempt("a@test.com", "1.1.1.1"):
+                raise Unavailable("the user service is away")
+    assert await guess(throttle, "a@test.com") == "unauthenticated"
+
+
 async def test_who_keeps_the_bucket_empty_does_not_keep_the_owner_out(client: TracedRedis) -> None:
     throttle = LoginThrottle(LIMIT, client)
     await guess(throttle, "a@test.com", "1.1.1.1", right=True)

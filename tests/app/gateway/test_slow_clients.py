@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -86,7 +87,7 @@ async def connection(edge: Any) -> AsyncIterator[Client]:
 
 @pytest.fixture(scope="module")
 def http() -> Http:
-    return Http(head_timeout=SOON, body_timeout=SOON, idle_timeout=SOON, max_connections=4)
+    return Http(head_timeout=SOON, body_timeout=SOON, answer_timeout=SOON, idle_timeout=SOON, max_connections=4)
 
 
 async def ask(edge: Any) -> bytes:
@@ -146,6 +147,30 @@ async def test_a_body_that_nobody_waits_for_cannot_hold_the_connection(edge: Any
         await client.trickle(b" " * 100)
         await client.closed()
         assert asyncio.get_running_loop().time() - started < SOON * 8
+
+
+async def ask_until_refused(deaf: socket.socket, request: bytes) -> int:
+    """Send a request again and again, within ten seconds, until the connection is gone; return how many bytes went out."""
+    sent = 0
+    async with asyncio.timeout(10.0):
+        while True:
+            try:
+                sent += deaf.send(request * 100)
+            except BlockingIOError:
+                await asyncio.sleep(SOON / 10)
+            except ConnectionError:
+                return sent
+
+
+async def test_who_asks_and_never_reads_is_cut_off(edge: Any) -> None:
+    request = GET.replace(b"/api/products", b"/openapi.json")
+    host, _, port = edge.settings.services["gateway"].http.rpartition(":")
+    with socket.socket() as deaf:
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        deaf.connect((host, int(port)))
+        deaf.setblocking(False)
+        # It was not for asking.
+        assert await ask_until_refused(deaf, request) > 100 * len(request)
 
 
 async def test_an_idle_connection_is_closed_without_a_word(edge: Any) -> None:
@@ -251,6 +276,27 @@ async def test_what_is_no_http_is_not_taken_for_an_answer_to_the_request_before(
         status, _, body = await client.answer()
         assert (status, json.loads(body)["items"]) == (200, [])
         await client.closed()
+
+
+async def test_no_answer_comes_before_the_one_to_the_request_before(edge: Any) -> None:
+    async with connection(edge) as client:
+        client.say(GET + b"POST /api/login HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\nno length\r\n")
+        status, _, body = await client.answer()
+        assert (status, json.loads(body)["items"]) == (200, [])
+        await client.closed()
+
+
+async def test_what_follows_a_wish_for_another_protocol_is_no_request(edge: Any) -> None:
+    hidden = b"GET /hidden HTTP/1.1\r\nhost: x\r\n\r\n"
+    wish = b"connection: upgrade\r\nupgrade: h2c\r\ncontent-length: %d\r\n\r\n" % len(hidden)
+    async with connection(edge) as client:
+        with capture_spans() as spans:
+            client.say(GET[:-2] + wish)
+            client.say(hidden)
+            status, headers, _ = await client.answer()
+            assert (status, headers["connection"]) == (200, "close")
+            await client.closed()
+    assert [s.attributes[c.URL_PATH] for s in spans if c.URL_PATH in s.attributes] == ["/api/products"]
 
 
 async def test_the_internal_port_has_the_same_bounds(edge: Any) -> None:
