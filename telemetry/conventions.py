@@ -23,6 +23,7 @@ EVENT_LOOP_LAG: Final = "event_loop_lag_seconds"
 SPANS_ENDED: Final = "telemetry_spans_ended_total"
 SPANS_EXPORTED: Final = "telemetry_spans_exported_total"
 SPANS_DROPPED: Final = "telemetry_spans_dropped_total"
+SPANS_QUEUED: Final = "telemetry_spans_queued"
 LOG_LINES_LOST: Final = "telemetry_log_lines_lost_total"
 RATE_LIMIT_UNAVAILABLE: Final = "rate_limit_unavailable_total"
 

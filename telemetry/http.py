@@ -12,6 +12,7 @@ DEFAULT_PORTS: Final = {"https": 443, "http": 80}
 _TRACE_HEADERS: Final = (c.TRACE_RESPONSE_HEADER.encode(), c.TRACE_ID_HEADER.encode())
 _EXPOSE: Final = b"access-control-expose-headers"
 _ALLOW_ORIGIN: Final = b"access-control-allow-origin"
+_NOTABLE: Final = frozenset({*_TRACE_HEADERS, _EXPOSE, _ALLOW_ORIGIN})
 
 RawHeader = Sequence[bytes]
 
@@ -48,11 +49,24 @@ def host_and_port(host: str, server: Sequence[Any] | None) -> tuple[str, int]:
     return host.strip("[]") or (str(server[0]) if server else ""), int(own) if own.isdecimal() else 0
 
 
-def with_trace_headers(headers: Iterable[RawHeader], traceresponse: str, trace_id: str) -> list[RawHeader]:
+def with_trace_headers(headers: Sequence[RawHeader], traceresponse: str, trace_id: str) -> list[RawHeader]:
     """Return an answer's headers with the trace's, readable by scripts of other origins where any header is.
 
     Trace headers that are there already (a proxied answer's) give way: the client asked this process.
     """
+    kept: list[RawHeader] = []
+    for header in headers:
+        if header[0].lower() in _NOTABLE:
+            kept = _without_trace_headers(headers)
+            break
+        kept.append(header)
+    kept.append((_TRACE_HEADERS[0], traceresponse.encode()))
+    kept.append((_TRACE_HEADERS[1], trace_id.encode()))
+    return kept
+
+
+def _without_trace_headers(headers: Iterable[RawHeader]) -> list[RawHeader]:
+    """Return an answer's other headers, with the trace's own exposed where any header is."""
     kept: list[RawHeader] = []
     exposed: list[bytes] = []
     cross_origin = False
@@ -67,7 +81,6 @@ def with_trace_headers(headers: Iterable[RawHeader], traceresponse: str, trace_i
         exposed.extend(_TRACE_HEADERS)
     if exposed:
         kept.append((_EXPOSE, b", ".join(exposed)))
-    kept += [(_TRACE_HEADERS[0], traceresponse.encode()), (_TRACE_HEADERS[1], trace_id.encode())]
     return kept
 
 

@@ -1,7 +1,8 @@
 """Every metric of the contract, made once per registry; labels are bound once and kept."""
 
 from collections.abc import Iterator
-from typing import Any, Final
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Final, Protocol
 from weakref import WeakKeyDictionary, WeakSet
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
@@ -85,22 +86,39 @@ class InProgress(Collector):
     describe = collect
 
 
+class Holding(Protocol):
+    """A queue of spans, as far as its books go."""
+
+    @property
+    def lock(self) -> AbstractContextManager[Any]:
+        """Keeps its books as they are."""
+
+    @property
+    def queued(self) -> int:
+        """How many spans it holds."""
+
+
 class SpanCounts(Collector):
-    """How many spans ended, were exported and were dropped; whoever changes it holds the queue's lock."""
+    """How many spans ended, were exported and were dropped; whoever changes it holds the lock of its queue."""
 
     def __init__(self) -> None:
         self.ended = 0
         self.exported = 0
         self.dropped = {c.DROP_FULL: 0, c.DROP_REJECTED: 0, c.DROP_SHUTDOWN: 0}
+        self.queue: Holding | None = None
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the three counters."""
-        yield CounterMetricFamily(c.SPANS_ENDED, "Sampled spans that ended.", value=self.ended)
-        yield CounterMetricFamily(c.SPANS_EXPORTED, "Spans that the collector or the file has.", value=self.exported)
-        dropped = CounterMetricFamily(c.SPANS_DROPPED, "Spans that were given up, by reason.", labels=c.DROP_LABELS)
-        for reason, count in self.dropped.items():
-            dropped.add_metric([reason], count)
-        yield dropped
+        """Yield the three counters and what is queued, all of one moment: ended = exported + dropped + queued."""
+        with self.queue.lock if self.queue else nullcontext():
+            ended, exported, dropped = self.ended, self.exported, dict(self.dropped)
+            queued = self.queue.queued if self.queue else 0
+        yield CounterMetricFamily(c.SPANS_ENDED, "Sampled spans that ended.", value=ended)
+        yield CounterMetricFamily(c.SPANS_EXPORTED, "Spans that the collector or the file has.", value=exported)
+        lost = CounterMetricFamily(c.SPANS_DROPPED, "Spans that were given up, by reason.", labels=c.DROP_LABELS)
+        for reason, count in dropped.items():
+            lost.add_metric([reason], count)
+        yield lost
+        yield GaugeMetricFamily(c.SPANS_QUEUED, "Spans that wait for their export.", value=queued)
 
 
 class Pools(Collector):

@@ -97,6 +97,9 @@ class _Names(dict[str, bytes]):
         return encoded
 
 
+# Every value that the flags of a span can have.
+_FLAGS_HEX: Final = tuple(_FLAGS.pack(0x0185, flags).hex() for flags in range(0x400))
+
 attributes: Final = Attributes(SPAN_ATTRIBUTE)
 _event_attributes: Final = Attributes(EVENT_ATTRIBUTE)
 _link_attributes: Final = Attributes(LINK_ATTRIBUTE)
@@ -116,7 +119,7 @@ def head(trace_id: str, span_id: str, parent_id: str = "", tracestate: str = "",
     `flags` are the W3C trace flags, `REMOTE_KNOWN`, and `REMOTE` where the parent is in another process.
     """
     parent = f"2208{parent_id}" if parent_id else ""
-    ids = bytes.fromhex(f"0a10{trace_id}1208{span_id}{parent}") + _FLAGS.pack(0x0185, flags)
+    ids = bytes.fromhex(f"0a10{trace_id}1208{span_id}{parent}{_FLAGS_HEX[flags]}")
     return ids + text(3, tracestate) if tracestate else ids
 
 

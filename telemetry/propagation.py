@@ -89,18 +89,11 @@ def incoming(
         if _textmap.is_usual():
             if value is None:
                 return None, EMPTY, ()
-            if trusted and (parent := _parent_from(value.decode("latin-1"))):
-                return parent, EMPTY, ()
+            if trusted and (match := _TRACEPARENT.fullmatch(value.decode("latin-1"))):
+                trace_id, span_id, flags = match.groups()
+                return (trace_id, span_id, int(flags, 16), None, True), EMPTY, ()
     context, links = from_headers(headers, trusted=trusted)
     return parent_of(get_current_span(context).get_span_context()), context, links
-
-
-def _parent_from(traceparent: str) -> Parent | None:
-    match = _TRACEPARENT.fullmatch(traceparent)
-    if match is None:
-        return None
-    trace_id, span_id, flags = match.groups()
-    return trace_id, span_id, int(flags, 16), None, True
 
 
 def from_headers(headers: RawHeaders, *, trusted: bool) -> tuple[Context, list[Link]]:
@@ -124,9 +117,9 @@ def from_metadata(metadata: Iterable[tuple[str, str | bytes]]) -> tuple[Parent |
     found = [value for name, value in pairs if name == "traceparent"]
     if len(found) == 1 and _textmap.is_usual() and not any(name in _OTHER_THAN_TRACEPARENT for name, _ in pairs):
         value = found[0]
-        parent = _parent_from(value) if isinstance(value, str) else None
-        if parent:
-            return parent, EMPTY
+        if isinstance(value, str) and (match := _TRACEPARENT.fullmatch(value)):
+            trace_id, span_id, flags = match.groups()
+            return (trace_id, span_id, int(flags, 16), None, True), EMPTY
     context = context_from_metadata(pairs)
     return parent_of(get_current_span(context).get_span_context()), context
 

@@ -18,6 +18,7 @@ from typing import Any, Final, Protocol
 
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.context import Context
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanLimits
 from opentelemetry.sdk.util import BoundedList
 from opentelemetry.trace import (
@@ -234,9 +235,10 @@ class FastSpan(Span):
 
     def head(self) -> bytes:
         """Return the encoded ids, tracestate and flags."""
-        flags = self.flags | otlp.REMOTE_KNOWN | (otlp.REMOTE if self.remote else 0)
-        tracestate = self.tracestate.to_header() if self.tracestate else ""
-        return otlp.head(self.trace_id, self.span_id, self.parent_id, tracestate, flags)
+        flags = self.flags | (otlp.REMOTE_KNOWN | otlp.REMOTE if self.remote else otlp.REMOTE_KNOWN)
+        if self.tracestate:
+            return otlp.head(self.trace_id, self.span_id, self.parent_id, self.tracestate.to_header(), flags)
+        return otlp.head(self.trace_id, self.span_id, self.parent_id, "", flags)
 
     def emit(self, template: Template, times: bytes, more: Mapping[str, Any], *, failed: bool) -> None:
         """Encode a span that ended and hand it over; `more` are attributes that only its end could tell.
@@ -336,6 +338,9 @@ class SdkOperation:
         self.span.end()
 
 
+_NO_ENVELOPE: Final = otlp.Envelope(Resource({}), None)
+
+
 class Recorder:
     """Makes the spans of the instrumentation: fast ones where nothing stands against it."""
 
@@ -347,7 +352,7 @@ class Recorder:
         obstacle: str,
         *,
         outlet: Outlet | None = None,
-        envelope: otlp.Envelope | None = None,
+        envelope: otlp.Envelope = _NO_ENVELOPE,
         decide: Decide | None = None,
         limits: SpanLimits | None = None,
     ) -> None:
@@ -370,8 +375,7 @@ class Recorder:
 
     def take(self, span: bytes) -> None:
         """Hand an encoded span over."""
-        if self.envelope is not None:
-            self.outlet.take(self.envelope, span)
+        self.outlet.take(self.envelope, span)
 
 
 class _NoOutlet:

@@ -45,7 +45,7 @@ class RequestRecord(FastSpan):
     """
 
     __slots__ = (
-        *("_layer", "_receive", "_send", "_trailers", "abandoned", "disconnected", "error", "escaped"),
+        *("_begun", "_layer", "_receive", "_send", "_trailers", "abandoned", "disconnected", "error", "escaped"),
         *("finished", "headers", "known_method", "last_sent", "method", "path", "scope", "started", "started_unix"),
         "status",
     )
@@ -56,7 +56,7 @@ class RequestRecord(FastSpan):
         self._layer = layer
         self._receive = receive
         self._send = send
-        self._trailers = self.abandoned = self.disconnected = self.escaped = self.finished = False
+        self._begun = self._trailers = self.abandoned = self.disconnected = self.escaped = self.finished = False
         self.last_sent = self.status = 0
         self.error: BaseException | None = None
         self.scope = scope
@@ -92,18 +92,20 @@ class RequestRecord(FastSpan):
         """Pass a message on; the first one gets the trace headers, the last one is the end."""
         kind = message["type"]
         if kind == "http.response.start":
-            return self._start_answer(message)
+            return self._send(self._start_of_answer(message))
         more = _LAST_OF.get(kind)
-        if more is None or message.get(more, False) or (self._trailers and kind != "http.response.trailers"):
+        if more is None:
+            return self._send(message)
+        self._begun = True
+        if message.get(more, False) or (self._trailers and kind != "http.response.trailers"):
             return self._send(message)
         return self._end_answer(message)
 
-    async def _start_answer(self, message: Message) -> None:
+    def _start_of_answer(self, message: Message) -> Message:
         self._trailers = bool(message.get("trailers", False))
+        self.status = message.get("status", 0)
         traceresponse = f"00-{self.trace_id}-{self.span_id}-{self.flags:02x}"
-        headers = with_trace_headers(message.get("headers", ()), traceresponse, self.trace_id)
-        await self._send({**message, "headers": headers})
-        self.status = message["status"]
+        return {**message, "headers": with_trace_headers(message.get("headers", ()), traceresponse, self.trace_id)}
 
     async def _end_answer(self, message: Message) -> None:
         await self._send(message)
@@ -116,6 +118,9 @@ class RequestRecord(FastSpan):
         """Note the exception that left the application, and answer it."""
         self.error = unwrap(error)
         self.escaped = True
+        if isinstance(error, OSError) and not self._begun:
+            # The server could not send: no status has reached anybody.
+            self.status = 0
         if self.finished:
             logger.error("an exception after the answer to %s %s", self.method, self.path, exc_info=error)
         elif isinstance(error, Exception) and not self.status:
@@ -130,6 +135,8 @@ class RequestRecord(FastSpan):
             for message in problem_of_defect(self.trace_id):
                 await self.send(message)
         except Exception:
+            if not self._begun:
+                self.status = 0
             # The exception that brought us here is the one to raise.
             logger.exception("a failed request could not be answered")
 
@@ -161,7 +168,7 @@ class RequestRecord(FastSpan):
             record_error(self, self.error)
         self.ended = True
         times = otlp.times(self.started_unix, self.started_unix + duration)
-        query = self.query()
+        query = self.query() if self.scope.get("query_string") else ""
         if self._notes is not None and not self._only_adds():
             own = {c.URL_PATH: self.path, **({c.URL_QUERY: query} if query else {}), **peer.attributes}
             standard = {key: value for key, value in own.items() if key not in self._notes.attributes}
@@ -173,7 +180,7 @@ class RequestRecord(FastSpan):
             encoded += otlp.attribute(otlp.SPAN_ATTRIBUTE, c.URL_QUERY, query)
         if self._notes is not None:
             encoded += otlp.attributes(self._notes.attributes) + said(self._notes)
-        recorder.take(otlp.span(encoded))
+        recorder.outlet.take(recorder.envelope, otlp.span(encoded))
 
     def _only_adds(self) -> bool:
         """Tell whether what was noted stands beside what the layer says, and takes the place of none of it."""

@@ -100,7 +100,7 @@ class Peer:
         self.line = f',"{c.LOG_CLIENT}":{json_text(who)}'
 
 
-PeerKey = tuple[bytes, bytes, str, str, str, object]
+PeerKey = tuple[bytes, bytes, str, str | None, str | None, str]
 
 
 class Peers(dict[PeerKey, Peer]):
@@ -110,8 +110,8 @@ class Peers(dict[PeerKey, Peer]):
         """Return the peer of a request."""
         host, agent = headers.get(b"host", b""), headers.get(b"user-agent", b"")
         client = scope.get("client")
-        server = None if b":" in host else str(scope.get("server"))
-        key = host, agent, client[0] if client else "", scope.get("scheme", ""), scope.get("http_version", ""), server
+        server = "" if b":" in host else str(scope.get("server"))
+        key = host, agent, client[0] if client else "", scope.get("scheme"), scope.get("http_version"), server
         return self.get(key) or self._make(key, scope)
 
     def _make(self, key: PeerKey, scope: Mapping[str, Any]) -> Peer:

@@ -11,9 +11,10 @@ import threading
 import time
 import weakref
 from collections import deque
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import islice
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, set_value
 
@@ -81,6 +82,7 @@ class SpanQueue:
         self._deadline = float("inf")
         self._failing = False
         self._empty()
+        counts.queue = self
         anew = weakref.WeakMethod(self._start_anew)
         os.register_at_fork(after_in_child=lambda: (method := anew()) and method())
 
@@ -101,6 +103,11 @@ class SpanQueue:
         self._empty()
         # Not a subtraction: another thread of the parent may have been in the middle of `put`.
         self._counts.ended = self._counts.exported + sum(self._counts.dropped.values())
+
+    @property
+    def lock(self) -> AbstractContextManager[Any]:
+        """Keeps the books as they are while they are read."""
+        return self._lock
 
     @property
     def queued(self) -> int:
