@@ -176,6 +176,24 @@ def test_the_books_balance_whatever_the_collector_does(steps: list[Any], bursts:
     assert (balance(queue, counts), queue.queued) == (True, 0)
 
 
+def test_a_scrape_balances_although_it_is_rendered_in_pieces(make: Make):
+    queue, counts = make(Script(), delay=60.0)
+    told = {}
+    for family in counts.collect():
+        told[family.name] = sum(sample.value for sample in family.samples)
+        queue.put(*ended())
+        assert queue.flush(PATIENCE)
+    names = (c.SPANS_ENDED, c.SPANS_EXPORTED, c.SPANS_DROPPED, c.SPANS_QUEUED)
+    assert [told[name.removesuffix("_total")] for name in names] == [0, 0, 0, 0]
+
+
+def test_what_waits_in_the_queue_is_in_the_scrape(make: Make):
+    queue, counts = make(Script(), delay=60.0, batch=100)
+    for _ in range(3):
+        queue.put(*ended())
+    assert {family.name: family.samples[0].value for family in counts.collect()}[c.SPANS_QUEUED] == 3
+
+
 def test_a_span_that_ends_inside_of_the_queue_is_counted_too(make: Make, monkeypatch: pytest.MonkeyPatch):
     """A signal handler, or a finalizer that a garbage collection runs, may end a span at any point."""
     queue, counts = make(Script(), delay=60.0)
