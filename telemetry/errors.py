@@ -19,7 +19,23 @@ def redacted_traceback(error: BaseException) -> str:
     return redact_text(logging.Formatter().formatException((type(error), error, error.__traceback__)))
 
 
+def message_of(error: BaseException) -> str:
+    """Return what an exception says; some fail at that as well."""
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - whatever it is, it must not take the place of the first one
+        return "<exception str() failed>"
+
+
 def record_error(span: Span, error: BaseException) -> None:
-    """Add an exception to a span as an event, without secrets."""
-    redacted = {c.EXCEPTION_MESSAGE: redact_text(str(error)), c.EXCEPTION_STACKTRACE: redacted_traceback(error)}
-    span.record_exception(error, redacted)
+    """Add an exception to a span as an event, without secrets.
+
+    Not by the span's own `record_exception`: that formats the traceback, and the message, before they can be replaced.
+    """
+    attributes = {
+        c.EXCEPTION_TYPE: error_type_of(error),
+        c.EXCEPTION_MESSAGE: redact_text(message_of(error)),
+        c.EXCEPTION_STACKTRACE: redacted_traceback(error),
+        c.EXCEPTION_ESCAPED: str(False),
+    }
+    span.add_event(c.EXCEPTION_EVENT, attributes)
