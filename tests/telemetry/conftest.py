@@ -95,10 +95,18 @@ async def until(condition: Callable[[], Any]) -> None:
 
 @asynccontextmanager
 async def serve(
-    app: Any, *, wrap: bool = True, lifespan: bool = False, layer: dict[str, Any] | None = None, **options: Any
+    app: Any,
+    *,
+    wrap: bool = True,
+    lifespan: bool = False,
+    layer: dict[str, Any] | None = None,
+    obstacle: str = "",
+    **options: Any,
 ) -> AsyncIterator[World]:
     registry = CollectorRegistry()
     telemetry, logs = fresh_telemetry(registry=registry, **options)
+    if obstacle:  # then every span is the SDK's
+        telemetry.recorder.obstacle = obstacle
     inner = app(telemetry) if getattr(app, "wants_telemetry", False) else app
     outer = TelemetryMiddleware(inner, telemetry, **(layer or {})) if wrap else inner
     with socket.create_server(("127.0.0.1", 0)) as sock, capture_spans() as spans:
