@@ -37,11 +37,15 @@ from .protobuf import (
 )
 
 __all__ = [
+    "END",
     "EVENT_ATTRIBUTE",
     "LINK_ATTRIBUTE",
     "REMOTE",
     "REMOTE_KNOWN",
     "SPAN_ATTRIBUTE",
+    "SPAN_HEADS",
+    "START",
+    "TIMES",
     "W3C_FLAGS",
     "Envelope",
     "Envelopes",
@@ -77,7 +81,10 @@ W3C_FLAGS: Final = 0xFF
 _TRACE_IDS: Final = 2**128 - 1
 _SPAN_IDS: Final = 2**64 - 1
 _FIXED64: Final = Struct("<BQ")
-_TIMES: Final = Struct("<BQBQ")
+# Start and end, each behind its tag; see `times`.
+TIMES: Final = Struct("<BQBQ")
+START: Final = 0x39
+END: Final = 0x41
 _FLAGS: Final = Struct("<HI")
 _LINK_FLAGS: Final = Struct("<BI")
 
@@ -104,7 +111,8 @@ attributes: Final = Attributes(SPAN_ATTRIBUTE)
 _event_attributes: Final = Attributes(EVENT_ATTRIBUTE)
 _link_attributes: Final = Attributes(LINK_ATTRIBUTE)
 _names: Final = _Names()
-_spans: Final = Numbers(b"\x12")
+# What stands before a span of so many bytes; see `span`.
+SPAN_HEADS: Final = Numbers(b"\x12")
 _KINDS: Final = tuple(b"\x30" + varint(kind.value + 1) for kind in SpanKind)
 _STATUSES: Final = {
     StatusCode.UNSET: b"\x7a\x00",
@@ -135,7 +143,7 @@ def kind(value: SpanKind) -> bytes:
 
 def times(start_ns: int, end_ns: int) -> bytes:
     """Return start and end, in unix nanoseconds; raises `struct.error` for a time before 1970."""
-    return _TIMES.pack(0x39, start_ns, 0x41, end_ns)
+    return TIMES.pack(START, start_ns, END, end_ns)
 
 
 def status(code: StatusCode, description: str = "") -> bytes:
@@ -175,7 +183,7 @@ def dropped(attributes: int = 0, events: int = 0, links: int = 0) -> bytes:
 
 def span(body: bytes) -> bytes:
     """Return a span's parts as the complete field of its request."""
-    return _spans[len(body)] + body
+    return SPAN_HEADS[len(body)] + body
 
 
 # --- a span of the SDK ------------------------------------------------------------------------------------------------
@@ -190,7 +198,7 @@ def span_field(readable: ReadableSpan) -> bytes:
         _head_of(readable),
         _names[readable._name],
         _KINDS[readable._kind._value_],
-        _TIMES.pack(0x39, readable._start_time or 0, 0x41, readable._end_time or 0),
+        TIMES.pack(START, readable._start_time or 0, END, readable._end_time or 0),
         attributes(_plain(held)),
         _STATUSES[code] if not description else status(code, description),
     ]
@@ -198,7 +206,7 @@ def span_field(readable: ReadableSpan) -> bytes:
     if events or links or _dropped_by(held) or _dropped_by(events) or _dropped_by(links):
         parts.append(_rest_of(readable))
     body = b"".join(parts)
-    return _spans[len(body)] + body
+    return SPAN_HEADS[len(body)] + body
 
 
 def _plain(held: Any) -> Mapping[str, Any]:

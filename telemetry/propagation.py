@@ -26,19 +26,20 @@ _OTHER_THAN_TRACEPARENT: Final = ("tracestate", "baggage")
 class _Textmap:
     """Whether the process's propagator is the usual one; asked anew when it is exchanged."""
 
-    __slots__ = ("_known", "_usual")
+    __slots__ = ("usual",)
 
     def __init__(self) -> None:
-        self._known: TextMapPropagator | None = None
-        self._usual = False
+        self.usual: TextMapPropagator | None = None
 
     def is_usual(self) -> bool:
         """Tell whether traceparent, tracestate and baggage are all that there is to read and to write."""
         textmap = propagate.get_global_textmap()
-        if textmap is not self._known:
-            self._usual = "traceparent" in textmap.fields <= _W3C
-            self._known = textmap
-        return self._usual
+        if textmap is self.usual:
+            return True
+        if "traceparent" in textmap.fields <= _W3C:
+            self.usual = textmap
+            return True
+        return False
 
 
 _textmap: Final = _Textmap()
@@ -86,7 +87,7 @@ def incoming(
     """
     if len(by_name) == len(headers) and b"tracestate" not in by_name and b"baggage" not in by_name:
         value = by_name.get(b"traceparent")
-        if _textmap.is_usual():
+        if propagate.get_global_textmap() is _textmap.usual or _textmap.is_usual():
             if value is None:
                 return None, EMPTY, ()
             if trusted and (match := _TRACEPARENT.fullmatch(value.decode("latin-1"))):

@@ -11,7 +11,7 @@ that are not the SDK's own, and limits other than the usual ones need the real t
 
 import logging
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from random import getrandbits
 from time import perf_counter_ns, time_ns
 from typing import Any, Final, Protocol
@@ -22,6 +22,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanLimits
 from opentelemetry.sdk.util import BoundedList
 from opentelemetry.trace import (
+    INVALID_SPAN,
     Link,
     Span,
     SpanContext,
@@ -45,6 +46,10 @@ logger = logging.getLogger(__name__)
 
 SAMPLED: Final = 0x01
 RANDOM: Final = 0x02
+INHERITED: Final = SAMPLED | RANDOM
+# What OpenTelemetry keeps the current span under, learnt from its public function: calling that for every request would
+# copy the context twice.
+CURRENT_SPAN: Final = next(iter(set_span_in_context(INVALID_SPAN, Context())))
 NOTHING: Final[Mapping[str, Any]] = {}
 _FLAGS: Final = tuple(TraceFlags(number) for number in range(256))
 
@@ -52,12 +57,8 @@ _FLAGS: Final = tuple(TraceFlags(number) for number in range(256))
 class Outlet(Protocol):
     """Takes encoded spans."""
 
-    @property
-    def wanted(self) -> bool:
-        """Whether anybody takes them at all."""
-
-    def take(self, envelope: otlp.Envelope, span: bytes) -> None:
-        """Take a span that ended."""
+    # None while nobody wants any.
+    take: Callable[[otlp.Envelope, bytes], None] | None
 
 
 class Template:
@@ -128,7 +129,10 @@ class FastSpan(Span):
             self.flags = RANDOM | recorder.decide(trace_id, None)
         else:
             self.trace_id, self.parent_id, flags, self.tracestate, self.remote = parent
-            self.flags = flags & RANDOM | recorder.decide(self.trace_id, flags & SAMPLED == SAMPLED)
+            if recorder.follows_parent:
+                self.flags = flags & INHERITED
+            else:
+                self.flags = flags & RANDOM | recorder.decide(self.trace_id, flags & SAMPLED == SAMPLED)
 
     @property
     def sampled(self) -> bool:
@@ -317,7 +321,7 @@ class FastOperation(FastSpan):
         if description and failed:
             self.set_status(StatusCode.ERROR, description)
         self.ended = True
-        if self.flags & SAMPLED and self.recorder.outlet.wanted:
+        if self.flags & SAMPLED and self.recorder.outlet.take is not None:
             times = otlp.times(self._began_unix, self._began_unix + perf_counter_ns() - self._began)
             self.emit(self._template, times, more, failed=failed)
 
@@ -344,7 +348,7 @@ _NO_ENVELOPE: Final = otlp.Envelope(Resource({}), None)
 class Recorder:
     """Makes the spans of the instrumentation: fast ones where nothing stands against it."""
 
-    __slots__ = ("decide", "envelope", "limits", "obstacle", "outlet", "tracer")
+    __slots__ = ("decide", "envelope", "follows_parent", "limits", "obstacle", "outlet", "tracer")
 
     def __init__(
         self,
@@ -362,6 +366,8 @@ class Recorder:
         self.outlet = outlet or _NoOutlet()
         self.envelope = envelope
         self.decide = decide or _never
+        # Whether a parent's flag is the decision, as with every sampler that is "parent based".
+        self.follows_parent = self.decide("0" * 32, True) and not self.decide("0" * 32, False)
         self.limits = limits or SpanLimits()
 
     def begin(self, template: Template, context: Context | None = None) -> Operation:
@@ -375,16 +381,14 @@ class Recorder:
 
     def take(self, span: bytes) -> None:
         """Hand an encoded span over."""
-        self.outlet.take(self.envelope, span)
+        if self.outlet.take is not None:
+            self.outlet.take(self.envelope, span)
 
 
 class _NoOutlet:
     """Where nobody takes spans."""
 
-    wanted = False
-
-    def take(self, envelope: otlp.Envelope, span: bytes) -> None:
-        """Let it go."""
+    take = None
 
 
 def _never(_trace_id: str, _parent: bool | None) -> bool:  # noqa: FBT001 - see `Decide`

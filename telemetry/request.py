@@ -14,7 +14,7 @@ from .access import access_line
 from .errors import record_error
 from .http import problem_of_defect, route_of, with_trace_headers
 from .propagation import from_headers, incoming, unrecorded_span
-from .recording import SAMPLED, FastSpan, said
+from .recording import CURRENT_SPAN, SAMPLED, FastSpan, said
 from .redaction import redact_query
 from .shapes import SERVER_ERROR, STANDARD, Peer, Shape
 
@@ -34,6 +34,7 @@ _url_path: Final = otlp.TextAttribute(otlp.SPAN_ATTRIBUTE, c.URL_PATH)
 _LAST_OF: Final = {
     "http.response.body": "more_body",
     "http.response.pathsend": "more_body",
+    "http.response.zerocopysend": "more_body",
     "http.response.trailers": "more_trailers",
 }
 
@@ -45,7 +46,7 @@ class RequestRecord(FastSpan):
     """
 
     __slots__ = (
-        *("_begun", "_layer", "_receive", "_send", "_trailers", "abandoned", "disconnected", "error", "escaped"),
+        *("_layer", "_receive", "_send", "_trailers", "abandoned", "disconnected", "error", "escaped"),
         *("finished", "headers", "known_method", "last_sent", "method", "path", "scope", "started", "started_unix"),
         "status",
     )
@@ -56,7 +57,7 @@ class RequestRecord(FastSpan):
         self._layer = layer
         self._receive = receive
         self._send = send
-        self._begun = self._trailers = self.abandoned = self.disconnected = self.escaped = self.finished = False
+        self._trailers = self.abandoned = self.disconnected = self.escaped = self.finished = False
         self.last_sent = self.status = 0
         self.error: BaseException | None = None
         self.scope = scope
@@ -79,36 +80,44 @@ class RequestRecord(FastSpan):
         FastSpan.__init__(self, layer.recorder, parent)
         if links:
             self.add_links(links)
-        return set_span_in_context(self, context)
+        return Context({**context, CURRENT_SPAN: self})
 
     async def receive(self) -> Message:
         """Pass a message on, and notice that the client has left."""
         message = await self._receive()
-        if message["type"] == "http.disconnect" and not self.last_sent:
+        if message.get("type") == "http.disconnect" and not self.last_sent:
             self.disconnected = True
         return message
 
     def send(self, message: Message) -> Awaitable[None]:
         """Pass a message on; the first one gets the trace headers, the last one is the end."""
-        kind = message["type"]
+        kind = message.get("type")
         if kind == "http.response.start":
-            return self._send(self._start_of_answer(message))
+            return self._start_answer(message)
         more = _LAST_OF.get(kind)
-        if more is None:
-            return self._send(message)
-        self._begun = True
-        if message.get(more, False) or (self._trailers and kind != "http.response.trailers"):
+        if more is None or message.get(more, False) or (self._trailers and kind != "http.response.trailers"):
             return self._send(message)
         return self._end_answer(message)
 
-    def _start_of_answer(self, message: Message) -> Message:
-        self._trailers = bool(message.get("trailers", False))
-        self.status = message.get("status", 0)
-        traceresponse = f"00-{self.trace_id}-{self.span_id}-{self.flags:02x}"
-        return {**message, "headers": with_trace_headers(message.get("headers", ()), traceresponse, self.trace_id)}
+    async def _start_answer(self, message: Message) -> None:
+        try:
+            traceresponse = f"00-{self.trace_id}-{self.span_id}-{self.flags:02x}"
+            headers = with_trace_headers(message.get("headers", ()), traceresponse, self.trace_id)
+        except (AttributeError, IndexError, TypeError):
+            # None as ASGI has them: the server is the one to say so.
+            await self._send(message)
+        else:
+            await self._send({**message, "headers": headers})
+        # Only now: what the server refuses (an invalid header, a second start) has reached nobody.
+        status = message.get("status")
+        if not self.status and isinstance(status, int):
+            self.status = status
+            self._trailers = bool(message.get("trailers", False))
 
     async def _end_answer(self, message: Message) -> None:
         await self._send(message)
+        if not self.status:
+            return
         self.last_sent = self.last_sent or time.perf_counter_ns()
         # An exception may still tell what was behind a 5xx.
         if self.status < SERVER_ERROR:
@@ -118,9 +127,6 @@ class RequestRecord(FastSpan):
         """Note the exception that left the application, and answer it."""
         self.error = unwrap(error)
         self.escaped = True
-        if isinstance(error, OSError) and not self._begun:
-            # The server could not send: no status has reached anybody.
-            self.status = 0
         if self.finished:
             logger.error("an exception after the answer to %s %s", self.method, self.path, exc_info=error)
         elif isinstance(error, Exception) and not self.status:
@@ -135,8 +141,6 @@ class RequestRecord(FastSpan):
             for message in problem_of_defect(self.trace_id):
                 await self.send(message)
         except Exception:
-            if not self._begun:
-                self.status = 0
             # The exception that brought us here is the one to raise.
             logger.exception("a failed request could not be answered")
 
@@ -145,29 +149,39 @@ class RequestRecord(FastSpan):
         if self.finished:
             return
         self.finished = True
+        layer = self._layer
+        layer.in_progress[self.known_method].dec()
+        try:
+            self._tell()
+        except Exception:
+            # What telemetry is given to call (processors, `error_type`) may be wrong; the request is not.
+            logger.exception("not everything could be told of %s %s", self.method, self.path)
+
+    def _tell(self) -> None:
         duration = (self.last_sent or time.perf_counter_ns()) - self.started
         layer, scope, method, status = self._layer, self.scope, self.method, self.status
-        route = route_of(scope)
+        route = scope.get("path_template") or route_of(scope)
         error_type = "" if self.last_sent and status < SERVER_ERROR and not self.disconnected else self._error_type()
         shape = layer.shapes.get((method, route, status, error_type))
         if shape is None:
             shape = layer.shapes.make(self.known_method, method, route, status, error_type)
         peer = layer.peers.of(scope, self.headers)
-        self.end_span(shape, peer, duration)
-        layer.in_progress[self.known_method].dec()
         shape.cell.observe(duration, self.trace_id if self.flags & SAMPLED else "")
         layer.write(access_line(self, shape, peer, duration))
+        self.end_span(shape, peer, duration)
 
     def end_span(self, shape: Shape, peer: Peer, duration: int) -> None:
         """Encode the span and hand it over."""
         recorder = self.recorder
-        if not self.flags & SAMPLED or not recorder.outlet.wanted:
+        take = recorder.outlet.take
+        if not self.flags & SAMPLED or take is None:
             self.ended = True
             return
         if self.error is not None and shape.failed:
             record_error(self, self.error)
         self.ended = True
-        times = otlp.times(self.started_unix, self.started_unix + duration)
+        start = self.started_unix
+        times = otlp.TIMES.pack(otlp.START, start, otlp.END, start + duration)
         query = self.query() if self.scope.get("query_string") else ""
         if self._notes is not None and not self._only_adds():
             own = {c.URL_PATH: self.path, **({c.URL_QUERY: query} if query else {}), **peer.attributes}
@@ -180,7 +194,7 @@ class RequestRecord(FastSpan):
             encoded += otlp.attribute(otlp.SPAN_ATTRIBUTE, c.URL_QUERY, query)
         if self._notes is not None:
             encoded += otlp.attributes(self._notes.attributes) + said(self._notes)
-        recorder.outlet.take(recorder.envelope, otlp.span(encoded))
+        take(recorder.envelope, otlp.SPAN_HEADS[len(encoded)] + encoded)
 
     def _only_adds(self) -> bool:
         """Tell whether what was noted stands beside what the layer says, and takes the place of none of it."""

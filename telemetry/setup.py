@@ -59,14 +59,16 @@ class Telemetry:
         """Export what is queued now; False when that took longer than `timeout` seconds."""
         return self._queue is None or self._queue.flush(timeout)
 
-    def shutdown(self, timeout: float = FLUSH_SECONDS) -> None:
+    def shutdown(self, timeout: object = FLUSH_SECONDS) -> None:
         """Export what is queued and write what is buffered, in at most `timeout` seconds; the rest is counted as dropped.
 
         Blocks: call it in a thread where an event loop still has work. Spans that end afterwards are counted as dropped.
         """
+        # Litestar hands itself to every hook that takes anything: `on_shutdown=[telemetry.shutdown]` must not fail, unseen.
+        seconds = timeout if isinstance(timeout, int | float) else FLUSH_SECONDS
         if self._queue is not None:
-            self._queue.close(timeout)
-        self.output.close(timeout)
+            self._queue.close(seconds)
+        self.output.close(seconds)
 
 
 def configure(

@@ -33,18 +33,49 @@ class Outlet(SpanProcessor):
     """Hands sampled spans that ended, encoded, to the queue of the current configuration and to every sink (tests)."""
 
     def __init__(self) -> None:
-        self.queue: SpanQueue | None = None
-        self.sinks: tuple[SpanSink, ...] = ()
+        self._queue: SpanQueue | None = None
+        self._sinks: tuple[SpanSink, ...] = ()
         self.envelopes = Envelopes()
+        # Takes a sampled span that ended, as `otlp.span` makes it; None while nobody wants any. Chosen when that changes,
+        # so that a span finds its way without asking.
+        self.take: SpanSink | None = None
 
     @property
-    def wanted(self) -> bool:
-        """Whether anybody takes spans."""
-        return self.queue is not None or bool(self.sinks)
+    def queue(self) -> SpanQueue | None:
+        """Where spans wait for their export."""
+        return self._queue
+
+    @queue.setter
+    def queue(self, queue: SpanQueue | None) -> None:
+        self._queue = queue
+        self._choose()
+
+    @property
+    def sinks(self) -> tuple[SpanSink, ...]:
+        """Who else takes every span."""
+        return self._sinks
+
+    @sinks.setter
+    def sinks(self, sinks: tuple[SpanSink, ...]) -> None:
+        self._sinks = sinks
+        self._choose()
+
+    def _choose(self) -> None:
+        if self._sinks:
+            self.take = self._to_all
+        else:
+            self.take = self._queue.put if self._queue is not None else None
+
+    def _to_all(self, envelope: Envelope, encoded: bytes) -> None:
+        if self._queue is not None:
+            self._queue.put(envelope, encoded)
+        for sink in self._sinks:
+            sink(envelope, encoded)
 
     def on_end(self, span: ReadableSpan) -> None:
         """Encode and take a span of the SDK that ended, here and now: its attributes are no longer needed then."""
-        if span.context is None or not span.context.trace_flags.sampled or not self.wanted:
+        take = self.take
+        if take is None or span.context is None or not span.context.trace_flags.sampled:
             return
         try:
             encoded = span_field(span)
@@ -54,14 +85,7 @@ class Outlet(SpanProcessor):
             if self.queue is not None:
                 self.queue.lose()
             return
-        self.take(self.envelopes.of(span.resource, span.instrumentation_scope), encoded)
-
-    def take(self, envelope: Envelope, encoded: bytes) -> None:
-        """Take a sampled span that ended, as `otlp.span` makes it."""
-        if self.queue is not None:
-            self.queue.put(envelope, encoded)
-        for sink in self.sinks:
-            sink(envelope, encoded)
+        take(self.envelopes.of(span.resource, span.instrumentation_scope), encoded)
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Export what is queued."""
