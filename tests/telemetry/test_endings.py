@@ -312,6 +312,17 @@ async def test_a_layer_inside_a_layer_adds_nothing(served: Any):
     assert len(got.headers.get_list("x-trace-id")) == 1
 
 
+async def test_what_the_outer_layer_excludes_an_inner_one_leaves_alone(served: Any):
+    def twice(telemetry: Any) -> Any:
+        return TelemetryMiddleware(TelemetryMiddleware(answer(), telemetry), telemetry, exclude=("/quiet",))
+
+    twice.wants_telemetry = True  # type: ignore[attr-defined]
+    async with served(twice, wrap=False) as world:
+        assert (await world.get("/quiet")).status_code == 200
+        await world.get("/")
+        await world.told(1)
+
+
 async def test_requests_in_progress_are_counted_up_and_down(served: Any):
     inside: list[float] = []
 

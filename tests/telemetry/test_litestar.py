@@ -10,10 +10,12 @@ from litestar.background_tasks import BackgroundTask
 from litestar.exceptions import NotFoundException
 from litestar.params import FromPath
 from litestar.response import Stream
+from litestar.testing import TestClient
 
 from telemetry import conventions as c
 from telemetry.http import route_of
 from telemetry.litestar import TelemetryPlugin
+from telemetry.testing import fresh_telemetry
 
 
 class Broken(Exception):
@@ -163,3 +165,12 @@ class _Thing:
 )
 def test_the_route_is_found_where_each_framework_leaves_it(scope: dict[str, Any], route: str):
     assert route_of(scope) == route
+
+
+def test_a_shutdown_may_be_a_hook_of_litestar_which_hands_itself_over(collector: Any, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", collector.url)
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "60000")
+    telemetry, _ = fresh_telemetry()
+    with TestClient(Litestar([item], on_shutdown=[telemetry.shutdown], plugins=[TelemetryPlugin(telemetry)])) as client:
+        client.get("/items/7")
+    assert [span.name for span in collector.spans] == ["GET /items/{item_id}"]
