@@ -5,15 +5,15 @@ https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables
 """
 
 import logging
-import os
 import socket
 import sys
 import threading
 from collections.abc import Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from socketserver import ThreadingTCPServer
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from prometheus_client import CollectorRegistry
 
@@ -83,29 +83,34 @@ class _Scrape(BaseHTTPRequestHandler):
         """Say nothing: scrapes are no news."""
 
 
-def serve_metrics(
-    registry: CollectorRegistry, workers: int = 1, environ: Mapping[str, str] = os.environ
-) -> MetricsServer | None:
-    """Serve the metrics of this process where the environment asks for it; None when it does not or no port is free.
+@dataclass(frozen=True, slots=True)
+class MetricsAddress:
+    """Where metrics are asked for; each of several workers takes the first free port from this one on."""
 
-    Each of several workers has metrics of its own and takes the first free port from the configured one on. A taken port is
-    logged, and the application goes on without. Raises `ConfigurationError` for a port that is none.
-    """
-    asked = {part.strip() for part in environ.get(_EXPORTER, "").split(",")}
-    text = environ.get(_PORT) or (DEFAULT_PORT if "prometheus" in asked else "")
-    if not text:
-        return None
-    if not text.isdecimal() or int(text) > HIGHEST_PORT:
-        raise ConfigurationError(f"{_PORT}={text}: expected a port")
-    host = environ.get(_HOST) or DEFAULT_HOST
-    first = int(text)
-    for port in range(first, min(first + workers, HIGHEST_PORT + 1)):
+    host: str
+    port: int
+
+    @classmethod
+    def of(cls, environ: Mapping[str, str]) -> Self | None:
+        """Read the variables; None when they ask for no metrics. Raises `ConfigurationError` for a port that is none."""
+        asked = {part.strip() for part in environ.get(_EXPORTER, "").split(",")}
+        text = environ.get(_PORT) or (DEFAULT_PORT if "prometheus" in asked else "")
+        if not text:
+            return None
+        if not text.isdecimal() or int(text) > HIGHEST_PORT:
+            raise ConfigurationError(f"{_PORT}={text}: expected a port")
+        return cls(environ.get(_HOST) or DEFAULT_HOST, int(text))
+
+
+def serve_metrics(address: MetricsAddress, registry: CollectorRegistry, workers: int = 1) -> MetricsServer | None:
+    """Serve the metrics of this process, one of `workers`; where no port is free, that is logged, and None returned."""
+    for port in range(address.port, min(address.port + workers, HIGHEST_PORT + 1)):
         try:
-            server = MetricsServer(host, port, registry)
+            server = MetricsServer(address.host, port, registry)
         except OSError as error:
             reason = error
         else:
-            logger.info("metrics are at http://%s:%d%s", host, server.port, PATH)
+            logger.info("metrics are at http://%s:%d%s", address.host, server.port, PATH)
             return server
-    logger.error("metrics are not served at %s:%d: %s", host, first, reason)
+    logger.error("metrics are not served at %s:%d: %s", address.host, address.port, reason)
     return None

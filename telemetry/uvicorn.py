@@ -8,7 +8,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Final
 
@@ -20,8 +20,9 @@ from wrapt import wrap_function_wrapper
 
 from .asgi import FASTAPI_KEY, App, TelemetryMiddleware
 from .distro import LAYERS_OF_OTHERS, process_telemetry
+from .exporters import ConfigurationError
 from .logs import LogHandler, take_over_uvicorn
-from .metrics_server import serve_metrics
+from .metrics_server import MetricsAddress, serve_metrics
 from .request import Receive, Scope, Send
 from .setup import FLUSH_SECONDS
 
@@ -41,6 +42,9 @@ class UvicornInstrumentor(BaseInstrumentor):  # type: ignore[misc] # see above
 
     def _instrument(self, **_: Any) -> None:
         process_telemetry()
+        # Said now, when the application can still run without: it must not fail where it is loaded.
+        MetricsAddress.of(os.environ)
+        excluded_paths(os.environ)
         wrap_function_wrapper(Config, "load", _load)
         wrap_function_wrapper(Config, "configure_logging", _configure_logging)
         wrap_function_wrapper(Server, "capture_signals", _capture_signals)
@@ -54,10 +58,10 @@ class UvicornInstrumentor(BaseInstrumentor):  # type: ignore[misc] # see above
 class Excluding:
     """Sends requests whose path matches past the layer, as contrib's instrumentations do with `OTEL_PYTHON_EXCLUDED_URLS`."""
 
-    def __init__(self, app: App, layer: App, patterns: str) -> None:
+    def __init__(self, app: App, layer: App, paths: re.Pattern[str]) -> None:
         self._app = app
         self._layer = layer
-        self._excluded = re.compile("|".join(part.strip() for part in patterns.split(",") if part.strip())).search
+        self._excluded = paths.search
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request."""
@@ -68,13 +72,23 @@ class Excluding:
             await self._layer(scope, receive, send)
 
 
+def excluded_paths(environ: Mapping[str, str]) -> re.Pattern[str] | None:
+    """Return what matches a path to leave out, None when there is none; raises `ConfigurationError`."""
+    parts = [part.strip() for part in environ.get(EXCLUDED, "").split(",") if part.strip()]
+    try:
+        return re.compile("|".join(parts)) if parts else None
+    except re.error as error:
+        raise ConfigurationError(f"{EXCLUDED}={environ[EXCLUDED]}: expected regular expressions, {error}") from None
+
+
 def _load(load: Callable[[], None], config: Config, _args: Any, _options: Any) -> None:
     """Load the application, in the process that serves it; then give it the layer, and the metrics a port."""
     load()
     telemetry = process_telemetry()
     _put_back(LogHandler(telemetry.service, telemetry.output))
     config.loaded_app = layered(config.loaded_app)
-    serve_metrics(telemetry.metrics.registry, config.workers)
+    if address := MetricsAddress.of(os.environ):
+        serve_metrics(address, telemetry.metrics.registry, config.workers)
 
 
 def _configure_logging(configure: Callable[[], None], config: Config, _args: Any, _options: Any) -> None:
@@ -122,8 +136,8 @@ def layered(app: Any) -> Any:
         )
     _learn_of_errors(layers)
     layer = TelemetryMiddleware(app, process_telemetry())
-    patterns = os.environ.get(EXCLUDED, "").strip()
-    return Excluding(app, layer, patterns) if patterns else layer
+    paths = excluded_paths(os.environ)
+    return Excluding(app, layer, paths) if paths else layer
 
 
 def _layers(app: Any) -> Iterator[Any]:

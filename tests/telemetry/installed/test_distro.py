@@ -249,6 +249,22 @@ def test_the_configurator_of_another_distribution_keeps_its_provider(run: Any, c
     assert "another tracer provider was there first: its exporters and sampler are used" in process.stdout
 
 
+@pytest.mark.parametrize(
+    ("distro", "configurator", "spans", "ours"),
+    [("goshop_telemetry", "configurator", 1, False), ("distro", "goshop_telemetry", 4, True)],
+)
+def test_a_distro_and_a_configurator_of_two_distributions_go_together(
+    run: Any, collector: Any, eventually_true: Any, *, distro: str, configurator: str, spans: int, ours: bool
+):
+    chosen = {"OTEL_PYTHON_DISTRO": distro, "OTEL_PYTHON_CONFIGURATOR": configurator}
+    with run(FASTAPI, **chosen, **HTTP_ONLY) as process:
+        answer = process.get("/items/7")
+        eventually_true(lambda: len(collector.spans) >= spans, process)
+    assert len(collector.spans) == spans
+    assert {span.trace_id for span in collector.spans} == {answer.headers["x-trace-id"]}
+    assert ("another tracer provider was there first" in process.stdout) is not ours
+
+
 def test_another_distribution_can_choose_the_fast_exporter(run: Any, collector: Any, eventually_true: Any):
     stock = STOCK | HTTP_ONLY | {"OTEL_TRACES_EXPORTER": "goshop_otlp"}
     with run(PLAIN, **stock) as process:
@@ -312,7 +328,13 @@ uvicorn.run(app, port=0, log_config=plain)
 
 @pytest.mark.parametrize(
     ("variable", "value"),
-    [("OTEL_PYTHON_LOG_LEVEL", "loud"), ("OTEL_TRACES_EXPORTER", "pigeon"), ("OTEL_BSP_MAX_QUEUE_SIZE", "-1")],
+    [
+        ("OTEL_PYTHON_LOG_LEVEL", "loud"),
+        ("OTEL_TRACES_EXPORTER", "pigeon"),
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "-1"),
+        ("OTEL_EXPORTER_PROMETHEUS_PORT", "http"),
+        ("OTEL_PYTHON_EXCLUDED_URLS", "("),
+    ],
 )
 def test_a_variable_that_cannot_be_followed_is_said_and_the_application_runs(run: Any, variable: str, value: str):
     with run(PLAIN, **{variable: value}) as process:

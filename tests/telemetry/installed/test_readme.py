@@ -201,7 +201,11 @@ def test_the_table_of_endings_is_the_layer_s_own():
 def test_the_metrics_and_labels_are_those_of_the_conventions():
     said = {name: names(labels) for metrics, labels in rows("The metrics") for name in names(metrics)}
     metrics = {key: value for key, value in vars(c).items() if isinstance(value, str)}
-    known = {value for value in metrics.values() if re.fullmatch(r"\w+_(seconds|total|in_progress|connections|queued)", value)}
+    known = {
+        value
+        for value in metrics.values()
+        if re.fullmatch(r"\w+_(seconds|total|in_progress|connections|queued)", value)
+    }
     assert said.keys() == known - {c.RATE_LIMIT_UNAVAILABLE}
     assert tuple(said[c.HTTP_REQUEST_DURATION]) == c.HTTP_LABELS
     assert tuple(said[c.RPC_SERVER_DURATION]) == c.RPC_LABELS
