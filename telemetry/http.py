@@ -8,6 +8,8 @@ from . import conventions as c
 
 # RFC 9110, PATCH (RFC 5789) and QUERY; https://opentelemetry.io/docs/specs/semconv/http/http-spans/
 KNOWN_METHODS: Final = "CONNECT,DELETE,GET,HEAD,OPTIONS,PATCH,POST,PUT,QUERY,TRACE"
+# Of a port: more are none, and too many of them no number that Python reads.
+PORT_DIGITS: Final = 5
 DEFAULT_PORTS: Final = {"https": 443, "http": 80}
 _TRACE_HEADERS: Final = (c.TRACE_RESPONSE_HEADER.encode(), c.TRACE_ID_HEADER.encode())
 _EXPOSE: Final = b"access-control-expose-headers"
@@ -42,7 +44,7 @@ def _mount(scope: Mapping[str, Any]) -> str:
 def host_and_port(host: str, server: Sequence[Any] | None) -> tuple[str, int]:
     """Split a Host header; the port is the socket's when the header has none, 0 when nobody knows."""
     name, colon, port = host.rpartition(":")
-    if colon and port.isdecimal() and not name.endswith(":"):
+    if colon and port.isdecimal() and len(port) <= PORT_DIGITS and not name.endswith(":"):
         return name.strip("[]"), int(port)
     # A server's port may be a string (granian), or None for a Unix socket.
     own = str(server[1]) if server and len(server) > 1 else ""

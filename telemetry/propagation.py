@@ -3,23 +3,29 @@
 Sources: https://www.w3.org/TR/trace-context-2/ · https://www.w3.org/TR/baggage/
 """
 
+import logging
 import random
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 from opentelemetry import baggage, propagate
+from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.context import Context
+from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.propagators.textmap import Getter, TextMapPropagator
 from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, TraceFlags, get_current_span
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from .recording import FastSpan, Parent, parent_of
+
+logger = logging.getLogger(__name__)
 
 RawHeaders = Sequence[tuple[bytes, bytes]]
 EMPTY: Final = Context()
 # What nearly every request says; whatever else there is goes to the official propagators.
 _TRACEPARENT: Final = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})")
-_W3C: Final = frozenset({"traceparent", "tracestate", "baggage"})
+_W3C: Final = frozenset({TraceContextTextMapPropagator, W3CBaggagePropagator})
 _OTHER_THAN_TRACEPARENT: Final = ("tracestate", "baggage")
 
 
@@ -36,10 +42,18 @@ class _Textmap:
         textmap = propagate.get_global_textmap()
         if textmap is self.usual:
             return True
-        if "traceparent" in textmap.fields <= _W3C:
+        # By type: one of somebody's own may read the same headers in another way.
+        kinds = {type(part) for part in _parts(textmap)}
+        if TraceContextTextMapPropagator in kinds and kinds <= _W3C:
             self.usual = textmap
             return True
         return False
+
+
+def _parts(textmap: TextMapPropagator) -> Iterable[TextMapPropagator]:
+    if type(textmap) is CompositePropagator:
+        return textmap._propagators  # noqa: SLF001 - the SDK has no other way to ask
+    return (textmap,)
 
 
 _textmap: Final = _Textmap()
@@ -77,6 +91,15 @@ _HEADERS: Final = HeaderGetter()
 _METADATA: Final = MetadataGetter()
 
 
+def _extract(carrier: Any, getter: Getter[Any]) -> Context:
+    """Return the context that a caller sent; a propagator of somebody's own that fails at it has found none."""
+    try:
+        return propagate.extract(carrier, EMPTY, getter)
+    except Exception:
+        logger.exception("a propagator cannot read what a caller sent, whose context is lost")
+        return EMPTY
+
+
 def incoming(
     headers: RawHeaders, by_name: Mapping[bytes, bytes], *, trusted: bool
 ) -> tuple[Parent | None, Context, Sequence[Link]]:
@@ -99,7 +122,7 @@ def incoming(
 
 def from_headers(headers: RawHeaders, *, trusted: bool) -> tuple[Context, list[Link]]:
     """Return the context that a request continues, and the links it has instead when its sender is not trusted."""
-    context = propagate.extract(headers, EMPTY, _HEADERS)
+    context = _extract(headers, _HEADERS)
     if trusted:
         return context, []
     # Neither its sampling decision nor its baggage is believed; the trace id stays findable.
@@ -109,7 +132,7 @@ def from_headers(headers: RawHeaders, *, trusted: bool) -> tuple[Context, list[L
 
 def context_from_metadata(metadata: Iterable[tuple[str, str | bytes]]) -> Context:
     """Return the context that an RPC continues, its parent in it."""
-    return propagate.extract(metadata, EMPTY, _METADATA)
+    return _extract(metadata, _METADATA)
 
 
 def from_metadata(metadata: Iterable[tuple[str, str | bytes]]) -> tuple[Parent | None, Context]:

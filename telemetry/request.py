@@ -91,7 +91,7 @@ class RequestRecord(FastSpan):
 
     def send(self, message: Message) -> Awaitable[None]:
         """Pass a message on; the first one gets the trace headers, the last one is the end."""
-        kind = message.get("type")
+        kind = message.get("type", "")
         if kind == "http.response.start":
             return self._start_answer(message)
         more = _LAST_OF.get(kind)
@@ -240,9 +240,13 @@ class SdkRequest(RequestRecord):
             c.URL_PATH: self.path,
             c.URL_SCHEME: self.scope.get("scheme", "http"),
         }
-        span = self._layer.recorder.tracer.start_span(
-            self._first_name(), parent, SpanKind.SERVER, begun, links, self.started_unix
-        )
+        tracer = self._layer.recorder.tracer
+        try:
+            span = tracer.start_span(self._first_name(), parent, SpanKind.SERVER, begun, links, self.started_unix)
+        except Exception:
+            # A processor or a sampler of somebody's own; the request is not to blame.
+            logger.exception("no span can be made for %s %s", self.method, self.path)
+            return unrecorded_span()
         return span if span.get_span_context().is_valid else unrecorded_span()
 
     def _first_name(self) -> str:

@@ -85,7 +85,7 @@ class Peer:
     def __init__(self, scope: Mapping[str, Any], host: bytes, agent: bytes) -> None:
         address, port = host_and_port(host.decode("latin-1"), scope.get("server"))
         client = scope.get("client")
-        who = str(client[0]) if client else ""
+        who = str(client[0] or "") if client else ""
         self.attributes = present(
             {
                 c.URL_SCHEME: scope.get("scheme", "http"),

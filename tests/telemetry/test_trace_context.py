@@ -186,6 +186,7 @@ def test_other_headers_keep_their_order_and_their_spelling():
         ("", ("/run/app.sock", None), ("/run/app.sock", 0)),
         ("", None, ("", 0)),
         ("evil:x", None, ("evil:x", 0)),
+        (f"evil:{'9' * 5_000}", ("10.0.0.1", 80), (f"evil:{'9' * 5_000}", 80)),
     ],
 )
 def test_the_host_is_split_where_its_port_begins(host: str, server: Any, expected: tuple[str, int]):
