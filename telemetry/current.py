@@ -8,7 +8,7 @@ from prometheus_client import REGISTRY, CollectorRegistry
 
 from . import conventions as c
 from .metrics import Metrics, metrics_of
-from .recording import Recorder
+from .operations import Recorder
 
 
 class _Current:

@@ -33,8 +33,9 @@ from . import conventions as c
 from . import current
 from .errors import error_type_of, record_error
 from .histogram import Cells
+from .operations import FastOperation, Operation, context_with
 from .propagation import context_from_metadata, from_metadata, to_metadata
-from .recording import FastOperation, Operation, Template, context_with
+from .recording import Template
 from .redaction import redact_text
 
 logger = logging.getLogger(__name__)

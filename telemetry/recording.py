@@ -1,24 +1,19 @@
 """Fast spans: what an operation is told by, encoded once when it ends, without the SDK's machinery.
 
 A fast span is an `opentelemetry.trace.Span` in OpenTelemetry's context, so any other instrumentation parents onto it. It
-costs a few microseconds where a span of the SDK costs 10 to 35. Processors of somebody else's, samplers and propagators
-that are not the SDK's own, and limits other than the usual ones need the real thing: then spans of the SDK are made
-(`Recorder.obstacle` says why, and a log line does).
-
-    operation = recorder.begin(Template("SELECT products", SpanKind.CLIENT, {…}))
-    operation.conclude({"db.response.status_code": "23505"}, failed=True)
+costs a few microseconds where a span of the SDK costs 10 to 35. Processors, samplers and id generators of somebody else's
+and tight limits need the real thing: then spans of the SDK are made (`Provider._obstacle` says when, and a log line why).
 """
 
 import logging
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from random import getrandbits
-from time import perf_counter_ns, time_ns
-from typing import Any, Final, Protocol
+from time import time_ns
+from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.context import Context
-from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanLimits
 from opentelemetry.sdk.util import BoundedList
 from opentelemetry.trace import (
@@ -30,17 +25,17 @@ from opentelemetry.trace import (
     Status,
     StatusCode,
     TraceFlags,
-    Tracer,
     TraceState,
-    get_current_span,
     set_span_in_context,
 )
 from opentelemetry.util.types import Attributes, AttributeValue
 
 from . import conventions as c
 from . import otlp
-from .errors import error_type_of
-from .sampling import Decide
+from .errors import error_type_of, message_of
+
+if TYPE_CHECKING:
+    from .operations import Recorder
 
 logger = logging.getLogger(__name__)
 
@@ -52,13 +47,6 @@ INHERITED: Final = SAMPLED | RANDOM
 CURRENT_SPAN: Final = next(iter(set_span_in_context(INVALID_SPAN, Context())))
 NOTHING: Final[Mapping[str, Any]] = {}
 _FLAGS: Final = tuple(TraceFlags(number) for number in range(256))
-
-
-class Outlet(Protocol):
-    """Takes encoded spans."""
-
-    # None while nobody wants any.
-    take: Callable[[otlp.Envelope, bytes], None] | None
 
 
 class Template:
@@ -228,7 +216,7 @@ class FastSpan(Span):
             return
         noted: dict[str, Any] = {
             c.EXCEPTION_TYPE: error_type_of(exception),
-            c.EXCEPTION_MESSAGE: str(exception),
+            c.EXCEPTION_MESSAGE: message_of(exception),
             c.EXCEPTION_STACKTRACE: "".join(traceback.format_exception(exception)),
             c.EXCEPTION_ESCAPED: str(escaped),
         }
@@ -285,116 +273,3 @@ def said(notes: Notes, lost: int = 0) -> bytes:
     """Return the encoded events and links, and what the limits left out; `lost` attributes besides those of the notes."""
     dropped = otlp.dropped(notes.attributes.dropped + lost, notes.events.dropped, notes.links.dropped)
     return b"".join([*notes.events, *notes.links, dropped])
-
-
-class Operation(Protocol):
-    """Something that is measured: a statement, a command, a call."""
-
-    @property
-    def span(self) -> Span:
-        """Its span."""
-
-    def conclude(self, more: Mapping[str, Any] = NOTHING, *, failed: bool = False, description: str = "") -> None:
-        """End it, with attributes that only its end could tell; `description` is of a failure."""
-
-
-class FastOperation(FastSpan):
-    """A fast span that is measured from its making to `conclude`."""
-
-    __slots__ = ("_began", "_began_unix", "_template")
-
-    def __init__(self, recorder: "Recorder", parent: Parent | None, template: Template) -> None:
-        super().__init__(recorder, parent)
-        self._template = template
-        self._began_unix = time_ns()
-        self._began = perf_counter_ns()
-
-    @property
-    def span(self) -> Span:
-        """Itself; see `Operation`."""
-        return self
-
-    def conclude(self, more: Mapping[str, Any] = NOTHING, *, failed: bool = False, description: str = "") -> None:
-        """End it; see `Operation`."""
-        if self.ended:
-            return
-        if description and failed:
-            self.set_status(StatusCode.ERROR, description)
-        self.ended = True
-        if self.flags & SAMPLED and self.recorder.outlet.take is not None:
-            times = otlp.times(self._began_unix, self._began_unix + perf_counter_ns() - self._began)
-            self.emit(self._template, times, more, failed=failed)
-
-
-class SdkOperation:
-    """The same with a span of the tracer that is there."""
-
-    __slots__ = ("span",)
-
-    def __init__(self, tracer: Tracer, template: Template, context: Context | None) -> None:
-        self.span = tracer.start_span(template.name, context, template.kind, template.attributes)
-
-    def conclude(self, more: Mapping[str, Any] = NOTHING, *, failed: bool = False, description: str = "") -> None:
-        """End it; see `Operation`."""
-        self.span.set_attributes(more)
-        if failed:
-            self.span.set_status(Status(StatusCode.ERROR, description or None))
-        self.span.end()
-
-
-_NO_ENVELOPE: Final = otlp.Envelope(Resource({}), None)
-
-
-class Recorder:
-    """Makes the spans of the instrumentation: fast ones where nothing stands against it."""
-
-    __slots__ = ("decide", "envelope", "follows_parent", "limits", "obstacle", "outlet", "tracer")
-
-    def __init__(
-        self,
-        tracer: Tracer,
-        obstacle: str,
-        *,
-        outlet: Outlet | None = None,
-        envelope: otlp.Envelope = _NO_ENVELOPE,
-        decide: Decide | None = None,
-        limits: SpanLimits | None = None,
-    ) -> None:
-        self.tracer = tracer
-        # Why spans of the SDK are made, "" when none are needed.
-        self.obstacle = obstacle
-        self.outlet = outlet or _NoOutlet()
-        self.envelope = envelope
-        self.decide = decide or _never
-        # Whether a parent's flag is the decision, as with every sampler that is "parent based".
-        self.follows_parent = self.decide("0" * 32, True) and not self.decide("0" * 32, False)
-        self.limits = limits or SpanLimits()
-
-    def begin(self, template: Template, context: Context | None = None) -> Operation:
-        """Begin an operation below the current span, or below the one in `context`."""
-        if self.obstacle:
-            return SdkOperation(self.tracer, template, context)
-        parent = get_current_span(context)
-        if isinstance(parent, FastSpan):
-            return FastOperation(self, parent.as_parent(), template)
-        return FastOperation(self, parent_of(parent.get_span_context()), template)
-
-    def take(self, span: bytes) -> None:
-        """Hand an encoded span over."""
-        if self.outlet.take is not None:
-            self.outlet.take(self.envelope, span)
-
-
-class _NoOutlet:
-    """Where nobody takes spans."""
-
-    take = None
-
-
-def _never(_trace_id: str, _parent: bool | None) -> bool:  # noqa: FBT001 - see `Decide`
-    return False
-
-
-def context_with(operation: Operation, parent: Context | None = None) -> Context:
-    """Return the context in which an operation's own children begin."""
-    return set_span_in_context(operation.span, parent)

@@ -13,8 +13,8 @@ from . import current
 from .exporters import exporter_from
 from .logs import LogHandler, install, lost_line
 from .metrics import Metrics, metrics_of
+from .operations import Recorder
 from .output import Output, open_output
-from .recording import Recorder
 from .span_queue import SpanQueue
 from .tracing import Provider, describe, global_provider, queue_limits
 

@@ -14,8 +14,8 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from . import conventions as c
 from .exporters import ConfigurationError
+from .operations import Recorder
 from .otlp import Envelope, Envelopes, span_field
-from .recording import Recorder
 from .sampling import decision_of
 from .span_queue import QueueLimits, SpanQueue
 

@@ -23,9 +23,10 @@ from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, Trace
 
 from telemetry import TelemetryMiddleware
 from telemetry import conventions as c
+from telemetry.operations import Recorder
 from telemetry.otlp import Envelope, export_request
 from telemetry.propagation import to_metadata
-from telemetry.recording import FastSpan, Recorder, Template
+from telemetry.recording import FastSpan, Template
 from telemetry.sampling import decision_of
 from telemetry.setup import Telemetry
 from telemetry.testing import fresh_telemetry
