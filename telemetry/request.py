@@ -269,9 +269,12 @@ class SdkRequest(RequestRecord):
         span.end(self.started_unix + duration)
 
     def _unsaid(self, attributes: Mapping[str, Any]) -> dict[str, Any]:
-        """Leave out what somebody has set: they know better."""
+        """Leave out what somebody has set: they know better.
+
+        The scheme was set by us when the request came, before a proxy's word for it was read.
+        """
         there = getattr(self._span, "attributes", None) or {}
-        return {key: value for key, value in attributes.items() if value and key not in there}
+        return {key: value for key, value in attributes.items() if value and (key not in there or key == c.URL_SCHEME)}
 
 
 def unwrap(error: BaseException) -> BaseException:

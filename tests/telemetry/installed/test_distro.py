@@ -142,8 +142,11 @@ def test_a_defect_is_named_by_its_own_type(run: Any, collector: Any, eventually_
     assert process.access_lines[-1]["error_type"] == "LookupError"
 
 
-def test_who_a_trusted_proxy_speaks_for_is_the_client(run: Any, collector: Any, eventually_true: Any):
-    with run(PLAIN) as process:
+@pytest.mark.parametrize("environ", [{}, STOCK | HTTP_ONLY], ids=["fast spans", "spans of the SDK"])
+def test_who_a_trusted_proxy_speaks_for_is_the_client(
+    run: Any, collector: Any, eventually_true: Any, environ: dict[str, str]
+):
+    with run(PLAIN, **environ) as process:
         process.get(headers={"x-forwarded-for": "192.0.2.7", "x-forwarded-proto": "https"})
         (span,) = eventually_true(lambda: collector.spans, process)
     assert span.attributes[c.CLIENT_ADDRESS] == process.access_lines[0]["client"] == "192.0.2.7"
