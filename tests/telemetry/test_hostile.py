@@ -92,6 +92,7 @@ class Server:
     started: bool = False
     over: bool = False
     sent: int = 0
+    status: int | None = None
 
     async def receive(self) -> dict[str, Any]:
         return next(self.arrivals, {"type": "http.disconnect"})
@@ -102,6 +103,8 @@ class Server:
             raise Theirs("the connection is broken")
         if self.strict:
             self.judge(message)
+        if message.get("type") == "http.response.start" and self.status is None:
+            self.status = message.get("status")
 
     def judge(self, message: dict[str, Any]) -> None:
         start = message.get("type") == "http.response.start"
@@ -173,7 +176,8 @@ PATHS = pytest.mark.parametrize("obstacle", ["", "a test's"], ids=["fast", "sdk"
 @settings(max_examples=200, deadline=None)
 @given(server=servers, script=st.lists(steps, max_size=7))
 def test_no_order_of_messages_breaks_the_layer(obstacle: str, server: Server, script: list[Step]):
-    play(obstacle, server, script, scope()).once()
+    _, line = play(obstacle, server, script, scope()).once()
+    assert line[c.LOG_STATUS_CODE] == server.status
 
 
 octets = st.one_of(
