@@ -110,7 +110,8 @@ def serve_metrics(address: MetricsAddress, registry: CollectorRegistry, workers:
         except OSError as error:
             reason = error
         else:
-            logger.info("metrics are at http://%s:%d%s", address.host, server.port, PATH)
+            host = f"[{address.host}]" if ":" in address.host else address.host
+            logger.info("metrics are at http://%s:%d%s", host, server.port, PATH)
             return server
     logger.error("metrics are not served at %s:%d: %s", address.host, address.port, reason)
     return None
