@@ -33,7 +33,22 @@ def route_of(scope: Mapping[str, Any]) -> str:
     context = (scope.get("fastapi") or {}).get("effective_route_context")
     # The route's own path lacks the prefixes of the routers around it.
     path = getattr(context, "path", None) or getattr(scope.get("route"), "path", "")
-    return path if isinstance(path, str) else ""
+    path = path if isinstance(path, str) else ""
+    return _below_mounts(scope, path) if "app_root_path" in scope else path
+
+
+def _below_mounts(scope: Mapping[str, Any], path: str) -> str:
+    """Return a template of Starlette's with the mounts above it, of which the scope has only the path that they matched."""
+    # A mount's own path is there as well; https://github.com/encode/starlette: `Mount.matches`
+    inner = "" if hasattr(scope.get("route"), "routes") else path
+    mounts: str = scope["root_path"].removeprefix(scope["app_root_path"])
+    for name, value in scope.get("path_params", {}).items():
+        if f"{{{name}}}" in inner or f"{{{name}:" in inner:
+            continue
+        if f"/{value}" not in mounts:
+            return inner
+        mounts = mounts.replace(f"/{value}", f"/{{{name}}}", 1)
+    return mounts + inner
 
 
 def _mount(scope: Mapping[str, Any]) -> str:

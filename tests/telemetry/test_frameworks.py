@@ -1,0 +1,232 @@
+"""Litestar, FastAPI and Starlette, through each way in and on either path: what they answer is told of as it was."""
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import BackgroundTasks, FastAPI
+from fastapi.responses import StreamingResponse
+from litestar import Litestar, Response, asgi, get
+from litestar.background_tasks import BackgroundTask
+from litestar.params import FromPath
+from litestar.response import Stream
+from starlette.applications import Starlette
+from starlette.background import BackgroundTask as StarletteTask
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.responses import StreamingResponse as StarletteStream
+from starlette.routing import Mount, Route
+
+from telemetry import conventions as c
+from telemetry.http import route_of
+from telemetry.litestar import TelemetryPlugin, note_errors
+
+
+class Broken(Exception):
+    """A defect."""
+
+
+def fail() -> None:
+    raise Broken("afterwards")
+
+
+async def whole() -> AsyncIterator[bytes]:
+    for part in (b"first", b"second"):
+        yield part
+
+
+async def torn() -> AsyncIterator[bytes]:
+    yield b"first"
+    raise Broken("in the middle")
+
+
+async def bare(_scope: Any, _receive: Any, send: Any) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"mounted"})
+
+
+def of_litestar(plugins: list[Any]) -> Litestar:
+    @get("/items/{item_id:int}", sync_to_thread=False)
+    def item(item_id: FromPath[int]) -> str:
+        return str(item_id)
+
+    @get("/broken", sync_to_thread=False)
+    def broken() -> None:
+        raise Broken("deep inside")
+
+    @get("/stream", sync_to_thread=False)
+    def stream() -> Stream:
+        return Stream(whole())
+
+    @get("/torn", sync_to_thread=False)
+    def tear() -> Stream:
+        return Stream(torn())
+
+    @get("/background", sync_to_thread=False)
+    def background() -> Response[str]:
+        return Response("done", background=BackgroundTask(fail))
+
+    @asgi("/mounted", is_mount=True, copy_scope=False)
+    async def mounted(scope: Any, receive: Any, send: Any) -> None:
+        await bare(scope, receive, send)
+
+    handlers = [item, broken, stream, tear, background, mounted]
+    return Litestar(handlers, plugins=plugins, openapi_config=None, logging_config=None)
+
+
+def litestar_by_plugin(telemetry: Any) -> Any:
+    return of_litestar([TelemetryPlugin(telemetry)])
+
+
+def litestar_by_middleware(_telemetry: Any) -> Any:
+    app = of_litestar([])
+    note_errors(app)
+    return app
+
+
+def fastapi(_telemetry: Any) -> Any:
+    api = FastAPI()
+
+    @api.get("/items/{item_id}")
+    async def item(item_id: int) -> str:
+        return str(item_id)
+
+    @api.get("/broken")
+    async def broken() -> None:
+        raise Broken("deep inside")
+
+    @api.get("/stream")
+    async def stream() -> StreamingResponse:
+        return StreamingResponse(whole())
+
+    @api.get("/torn")
+    async def tear() -> StreamingResponse:
+        return StreamingResponse(torn())
+
+    @api.get("/background")
+    async def background(tasks: BackgroundTasks) -> str:
+        tasks.add_task(fail)
+        return "done"
+
+    api.mount("/mounted", bare)
+    return api
+
+
+def starlette(_telemetry: Any) -> Any:
+    async def item(request: Request) -> PlainTextResponse:
+        return PlainTextResponse(request.path_params["item_id"])
+
+    async def broken(_request: Request) -> None:
+        raise Broken("deep inside")
+
+    async def stream(_request: Request) -> StarletteStream:
+        return StarletteStream(whole())
+
+    async def tear(_request: Request) -> StarletteStream:
+        return StarletteStream(torn())
+
+    async def background(_request: Request) -> PlainTextResponse:
+        return PlainTextResponse("done", background=StarletteTask(fail))
+
+    routes: list[Any] = [Route("/items/{item_id}", item), Route("/broken", broken), Route("/stream", stream)]
+    routes += [Route("/torn", tear), Route("/background", background), Mount("/mounted", bare)]
+    return Starlette(routes=routes)
+
+
+@pytest.fixture(params=["", "a test's"], ids=["fast", "sdk"])
+def obstacle(request: pytest.FixtureRequest) -> Any:
+    return request.param
+
+
+@pytest.fixture(params=[litestar_by_plugin, litestar_by_middleware, fastapi, starlette], ids=lambda make: make.__name__)
+def shop(request: pytest.FixtureRequest, served: Any, obstacle: str) -> Any:
+    """Serve the same application, written for each framework."""
+    make: Callable[[Any], Any] = request.param
+    make.wants_telemetry = True  # type: ignore[attr-defined]
+    return lambda: served(make, wrap=make is not litestar_by_plugin, lifespan=True, obstacle=obstacle)
+
+
+# Servers close a connection after an exception: the next request must not meet it half closed.
+CLOSE = {"connection": "close"}
+# Litestar knows no route for a path that exists with other methods only.
+CASES = [
+    ("GET /items/7", 200, {"/items/{item_id}"}, ""),
+    ("GET /nothing", 404, {""}, ""),
+    ("DELETE /items/7", 405, {"", "/items/{item_id}"}, ""),
+    ("PROPFIND /items/7", 405, {"", "/items/{item_id}"}, ""),
+    ("GET /broken", 500, {"/broken"}, "Broken"),
+    ("GET /stream", 200, {"/stream"}, ""),
+    ("GET /torn", 200, {"/torn"}, "Broken"),
+    ("GET /background", 200, {"/background"}, ""),
+    ("GET /mounted/deep/inside", 200, {"/mounted"}, ""),
+]
+
+
+async def test_whatever_a_framework_answers_is_told_once_with_its_status_its_route_and_its_error(shop: Any):
+    async with shop() as world:
+        for number, (request, status, routes, error) in enumerate(CASES, 1):
+            method, path = request.split()
+            try:
+                answer = await world.client.request(method, path, headers=CLOSE)
+                assert answer.status_code == status
+            except httpx.RemoteProtocolError:
+                assert path == "/torn"
+            span, line = await world.told(number)
+            assert line[c.LOG_STATUS_CODE] == span.attributes[c.HTTP_RESPONSE_STATUS_CODE] == status
+            assert line[c.LOG_ENDPOINT] == span.attributes.get(c.HTTP_ROUTE, "")
+            assert line[c.LOG_ENDPOINT] in routes
+            assert line[c.LOG_TRACE_ID] == span.trace_id
+            assert line.get(c.LOG_ERROR_TYPE, "").rpartition(".")[2] == error
+            assert span.attributes.get(c.ERROR_TYPE, "").rpartition(".")[2] == error
+            assert (span.status == "ERROR") == bool(error)
+
+
+async def test_a_background_task_that_fails_is_logged_in_its_request_s_trace(shop: Any, eventually: Any):
+    async with shop() as world:
+        await world.get("/background")
+        span, line = await world.told()
+        await eventually(lambda: any("afterwards" in entry.get(c.LOG_EXCEPTION, "") for entry in world.logs.lines))
+        logged = next(entry for entry in world.logs.lines if "afterwards" in entry.get(c.LOG_EXCEPTION, ""))
+    assert logged[c.LOG_TRACE_ID] == span.trace_id
+    assert c.LOG_ERROR_TYPE not in line
+
+
+def nested() -> Starlette:
+    """Routes below mounts, one of which has a parameter, and an application of FastAPI's own below one."""
+
+    async def ok(_request: Request) -> PlainTextResponse:
+        return PlainTextResponse("ok")
+
+    api = FastAPI()
+    api.get("/inner/{x}")(lambda x: x)
+    tenants = Mount("/tenants/{tenant}", routes=[Route("/items/{item:int}", ok), Mount("/files", bare)])
+    routes: list[Any] = [Mount("/api", routes=[Route("/items/{item}", ok), tenants]), Mount("/fastapi", api)]
+    return Starlette(routes=routes)
+
+
+@pytest.mark.parametrize(
+    ("path", "route"),
+    [
+        ("/api/items/7", "/api/items/{item}"),
+        ("/api/items/api", "/api/items/{item}"),
+        ("/api/tenants/acme/items/7", "/api/tenants/{tenant}/items/{item:int}"),
+        ("/api/tenants/acme/files/a/b", "/api/tenants/{tenant}/files"),
+        ("/api/tenants/acme/none", "/api/tenants/{tenant}"),
+        ("/api/none", "/api"),
+        ("/fastapi/inner/7", "/fastapi/inner/{x}"),
+        ("/fastapi/none", "/fastapi"),
+    ],
+)
+async def test_a_route_below_mounts_is_named_with_them_and_without_what_the_caller_chose(path: str, route: str):
+    scope: dict[str, Any] = {"type": "http", "method": "GET", "path": path, "headers": [], "query_string": b""}
+    scope |= {"root_path": "", "http_version": "1.1", "scheme": "http", "fastapi.telemetry": None}
+
+    async def receive() -> Any:
+        return {"type": "http.request"}
+
+    async def send(_message: Any) -> None:
+        pass
+
+    await nested()(scope, receive, send)
+    assert route_of(scope) == route
