@@ -186,6 +186,52 @@ def test_a_layer_that_cannot_be_seen_is_passed_through(run: Any, collector: Any,
     assert (len(collector.spans), len(process.access_lines)) == (1, 1)
 
 
+FACTORY = """
+def make():
+    return app
+"""
+OLD_STYLE = """
+class Old:
+    def __init__(self, scope):
+        self.scope = scope
+
+    async def __call__(self, receive, send):
+        await app(self.scope, receive, send)
+"""
+WSGI = """
+def old(environ, start_response):
+    start_response("200 OK", [("content-type", "text/plain")])
+    return [b"plain"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("source", "options"),
+    [(FACTORY, ("--factory", "app:make")), (OLD_STYLE, ("app:Old",)), (WSGI, ("--interface", "wsgi", "app:old"))],
+    ids=["factory", "ASGI 2", "WSGI"],
+)
+def test_whatever_uvicorn_can_load_has_the_layer(
+    run: Any, collector: Any, eventually_true: Any, source: str, options: tuple[str, ...]
+):
+    command = ("opentelemetry-instrument", "uvicorn", "--port", "0", *options)
+    with run(PLAIN + source, command=command) as process:
+        answer = process.get()
+        (span,) = eventually_true(lambda: collector.spans, process)
+    assert answer.text == "plain"
+    assert answer.headers["x-trace-id"] == span.trace_id == process.access_lines[0]["trace_id"]
+
+
+def test_an_application_that_fails_to_start_says_why_as_a_line(run: Any):
+    failing = """
+async def app(scope, receive, send):
+    await receive()
+    await send({"type": "lifespan.startup.failed", "message": "the database is gone"})
+"""
+    with run(failing, address=False) as process:
+        assert process.process.wait(20) == 3
+    assert [line for line in process.lines if line["level"] == "error" and "the database is gone" in line["message"]]
+
+
 def test_a_stop_exports_and_writes_everything_first(run: Any, collector: Any):
     with run(PLAIN, OTEL_BSP_SCHEDULE_DELAY="60000") as process:
         for _ in range(20):

@@ -97,6 +97,7 @@ PROGRAMS = {
     "Spans of others: the exporter alone": ("", OTHERS, ["theirs"]),
 }
 INSTALLATION, ZERO_CODE, TESTS = "goshop-telemetry", "Zero code", "Tests of your own"
+END = "The end of the process"
 
 
 @pytest.fixture
@@ -137,6 +138,15 @@ def test_the_zero_code_command_serves_an_application_that_knows_nothing(
         (span,) = eventually_true(lambda: collector.spans, process)
     assert (span.trace_id, span.service) == (answer.headers["x-trace-id"], "shop")
     assert process.access_lines[0]["status_code"] == 404
+
+
+def test_a_process_that_ends_as_the_page_says_loses_nothing(start: Any, collector: Any, exported: dict[str, str]):
+    later = exported | {"OTEL_BSP_SCHEDULE_DELAY": "60000"}
+    with start({"app.py": SNIPPETS[END]}, "uvicorn", "app:app", "--port", "0", **later) as process:
+        answer = process.get("/nothing")
+        process.stop()
+    assert [span.trace_id for span in collector.spans] == [answer.headers["x-trace-id"]]
+    assert process.lines[-1]["message"].startswith("Finished server process")
 
 
 @pytest.mark.parametrize("title", PROGRAMS)
@@ -181,7 +191,7 @@ def test_the_wheel_is_called_what_the_page_says(wheel: Path):
 
 def test_no_snippet_is_left_out():
     assert len(SNIPPETS) == README.count("\n```\n")
-    assert SNIPPETS.keys() == {INSTALLATION, ZERO_CODE, TESTS, *APPLICATIONS, *PROGRAMS}
+    assert SNIPPETS.keys() == {INSTALLATION, ZERO_CODE, TESTS, END, *APPLICATIONS, *PROGRAMS}
 
 
 def rows(title: str) -> list[list[str]]:
