@@ -1,6 +1,7 @@
 """However a request ends, it is told of once: one span, one observation, one access line, with the true outcome."""
 
 import asyncio
+from functools import partial
 from typing import Any
 
 import httpx
@@ -11,6 +12,12 @@ from telemetry import conventions as c
 
 START = {"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]}
 HEAD = b"GET /here HTTP/1.1\r\nhost: test\r\n\r\n"
+
+
+@pytest.fixture(params=["", "a test's"], ids=["fast", "sdk"])
+def served(request: pytest.FixtureRequest, served: Any) -> Any:
+    """Serve with fast spans, and with the SDK's."""
+    return partial(served, obstacle=request.param)
 
 
 def answer(status: int = 200, body: bytes = b"done") -> Any:
