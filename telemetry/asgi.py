@@ -2,16 +2,28 @@
 
 | what happens | status | error.type |
 |---|---|---|
-| a complete answer below 500 | as sent | none |
+| a complete answer below 500, whole or streamed | as sent | none |
+| nobody serves the path, or not with this method | as sent | none |
+| a HEAD request | as sent | none |
+| early hints or other 1xx before the answer | as sent | none |
+| trailers that were announced, after the body | as sent | none |
+| a file for the server to send (pathsend, zerocopysend) | as sent | none |
 | a complete answer of 500 and above | as sent | the exception behind it, else the status |
 | an exception before the first byte | 500, sent by this layer | the exception |
 | an exception after the first byte | as sent | the exception |
+| an exception after the end (a background task) | as sent | none |
+| the server refuses the answer | none | the exception |
 | the client left before the end | as sent, or none | `client_disconnected` |
 | the application returned before the end | as sent, or 500, sent by this layer | `incomplete_response` |
 | cancelled (the server stops) | as sent, or none | the exception |
+| lifespan, also one that fails | nothing is told | |
+| a WebSocket | nothing is told | |
+| an excluded path | nothing is told | |
 
 The end is the last message of the answer; what the application does afterwards (background tasks) belongs to the same trace
-and not to the duration. WebSocket and lifespan scopes and excluded paths pass through untouched.
+and not to the duration, and an exception of its is logged there. There is no convention for WebSockets: their handshake is a
+request, but its answer is a connection, and each message something else again; so they pass through untouched, as do scopes
+that are not known.
 """
 
 import asyncio
