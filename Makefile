@@ -6,7 +6,7 @@ UV     := $(BIN)/uv
 LOCKED  = $(UV) pip sync --quiet --require-hashes --python $(BIN)/python
 
 .DEFAULT_GOAL := help
-.PHONY: help gate up drill test lint generate lock bench wheel clean
+.PHONY: help gate up drill test lint generate lock bench soak wheel clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -38,6 +38,9 @@ lock: $(UV) ## Re-lock every dependency with hashes; the locks name no host
 
 bench: $(VENV)/.dev ## Benchmarks, side by side
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+soak: $(VENV)/.dev ## Telemetry under load: collectors in trouble, SIGTERM, 10 minutes without growth
+	@$(BIN)/python -m benchmarks.soak $(ARGS)
 
 wheel: $(VENV)/.dev ## The telemetry layer as a wheel for other applications, into dist/
 	@$(BIN)/python scripts/build_wheel.py dist
