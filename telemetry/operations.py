@@ -14,7 +14,7 @@ from opentelemetry.sdk.trace import SpanLimits
 from opentelemetry.trace import Span, Status, StatusCode, Tracer, get_current_span, set_span_in_context
 
 from . import otlp
-from .recording import NOTHING, SAMPLED, FastSpan, Parent, Template, parent_of
+from .recording import NOTHING, SAMPLED, FastSpan, Parent, Template, is_undecided, parent_of
 from .sampling import Decide
 
 
@@ -56,12 +56,10 @@ class FastOperation(FastSpan):
         """End it; see `Operation`."""
         if self.ended:
             return
-        if description and failed:
-            self.set_status(StatusCode.ERROR, description)
         self.ended = True
         if self.flags & SAMPLED and self.recorder.outlet.take is not None:
             times = otlp.times(self._began_unix, self._began_unix + perf_counter_ns() - self._began)
-            self.emit(self._template, times, more, failed=failed)
+            self.emit(self._template, times, more, failed=failed, description=description)
 
 
 class SdkOperation:
@@ -75,7 +73,7 @@ class SdkOperation:
     def conclude(self, more: Mapping[str, Any] = NOTHING, *, failed: bool = False, description: str = "") -> None:
         """End it; see `Operation`."""
         self.span.set_attributes(more)
-        if failed:
+        if failed and is_undecided(self.span):
             self.span.set_status(Status(StatusCode.ERROR, description or None))
         self.span.end()
 

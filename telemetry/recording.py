@@ -52,15 +52,16 @@ _FLAGS: Final = tuple(TraceFlags(number) for number in range(256))
 class Template:
     """What the spans of one kind of operation share; the bytes are made once."""
 
-    __slots__ = ("attributes", "body", "failed_body", "kind", "name")
+    __slots__ = ("attributes", "body", "failed_body", "kind", "name", "shared")
 
     def __init__(self, name: str, kind: SpanKind, attributes: Mapping[str, Any] = NOTHING) -> None:
         self.name = name
         self.kind = kind
         self.attributes = attributes
-        shared = otlp.name(name) + otlp.kind(kind) + otlp.attributes(attributes)
-        self.body = shared + otlp.status(StatusCode.UNSET)
-        self.failed_body = shared + otlp.status(StatusCode.ERROR)
+        # Without a status; then with either of the two that have nothing more to say.
+        self.shared = otlp.name(name) + otlp.kind(kind) + otlp.attributes(attributes)
+        self.body = self.shared + otlp.status(StatusCode.UNSET)
+        self.failed_body = self.shared + otlp.status(StatusCode.ERROR)
 
 
 class Notes:
@@ -232,7 +233,9 @@ class FastSpan(Span):
             return otlp.head(self.trace_id, self.span_id, self.parent_id, self.tracestate.to_header(), flags)
         return otlp.head(self.trace_id, self.span_id, self.parent_id, "", flags)
 
-    def emit(self, template: Template, times: bytes, more: Mapping[str, Any], *, failed: bool) -> None:
+    def emit(
+        self, template: Template, times: bytes, more: Mapping[str, Any], *, failed: bool, description: str = ""
+    ) -> None:
         """Encode a span that ended and hand it over; `more` are attributes that only its end could tell.
 
         The general way: right for everything that may have been noted meanwhile.
@@ -240,6 +243,8 @@ class FastSpan(Span):
         notes = self._notes
         if notes is None:
             body = template.failed_body if failed else template.body
+            if failed and description:
+                body = template.shared + otlp.status(StatusCode.ERROR, description)
             self.recorder.take(otlp.span(self.head() + times + body + otlp.attributes(more)))
             return
         limits = self.recorder.limits
@@ -252,7 +257,7 @@ class FastSpan(Span):
             otlp.name(notes.name or template.name),
             otlp.kind(template.kind),
             otlp.attributes(merged),
-            status_of(notes, failed=failed),
+            status_of(notes, description, failed=failed),
             said(notes, merged.dropped),
         )
         self.recorder.take(otlp.span(b"".join(parts)))
@@ -262,11 +267,16 @@ def _bounded(most: int | None, attributes: Attributes, longest: int | None) -> B
     return BoundedAttributes(most, attributes, max_value_len=longest)
 
 
-def status_of(notes: Notes, *, failed: bool) -> bytes:
+def status_of(notes: Notes, description: str, *, failed: bool) -> bytes:
     """Return the encoded outcome: what was noted counts more than what the instrumentation saw."""
     if notes.status is not None:
         return otlp.status(notes.status.status_code, notes.status.description or "")
-    return otlp.status(StatusCode.ERROR if failed else StatusCode.UNSET)
+    return otlp.status(StatusCode.ERROR, description) if failed else otlp.status(StatusCode.UNSET)
+
+
+def is_undecided(span: Span) -> bool:
+    """Tell whether nobody has set the outcome of a span of the SDK; one of somebody else's may not say."""
+    return getattr(getattr(span, "status", None), "status_code", StatusCode.UNSET) is StatusCode.UNSET
 
 
 def said(notes: Notes, lost: int = 0) -> bytes:

@@ -14,7 +14,7 @@ from .access import access_line
 from .errors import record_error
 from .http import problem_of_defect, route_of, with_trace_headers
 from .propagation import from_headers, incoming, unrecorded_span
-from .recording import CURRENT_SPAN, SAMPLED, FastSpan, said
+from .recording import CURRENT_SPAN, SAMPLED, FastSpan, is_undecided, said
 from .redaction import redact_query
 from .shapes import SERVER_ERROR, STANDARD, Peer, Shape
 
@@ -262,7 +262,7 @@ class SdkRequest(RequestRecord):
                 self._unsaid({**shape.template.attributes, **peer.attributes, c.URL_QUERY: self.query()})
             )
             if shape.failed:
-                if getattr(getattr(span, "status", None), "status_code", StatusCode.UNSET) is StatusCode.UNSET:
+                if is_undecided(span):
                     span.set_status(StatusCode.ERROR)
                 if self.error is not None:
                     record_error(span, self.error)
