@@ -1,0 +1,435 @@
+"""Where something is configured that fast spans cannot honour, spans of the SDK are made, and one log line says why."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from opentelemetry import propagate, trace
+from opentelemetry.context import Context
+from opentelemetry.propagators.textmap import (
+    CarrierT,
+    Getter,
+    Setter,
+    TextMapPropagator,
+    default_getter,
+    default_setter,
+)
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, TraceFlags
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from telemetry import TelemetryMiddleware
+from telemetry import conventions as c
+from telemetry.propagation import from_metadata, to_metadata
+from telemetry.recording import Template
+from telemetry.testing import capture_spans, fresh_telemetry
+
+ROOT = Path(__file__).parents[2]
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+PARENT = "b7ad6b7169203331"
+
+# A process whose set-up is changed by two snippets: before it is configured, and afterwards.
+PROCESS = """
+import asyncio, itertools, json, sys
+from opentelemetry import trace
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace.id_generator import IdGenerator
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Sampler
+from opentelemetry.trace import SpanKind
+from telemetry import TelemetryMiddleware, current, tracing
+from telemetry.recording import Template
+from telemetry.testing import capture_spans, fresh_telemetry
+
+seen = []
+told = {"kinds": []}
+
+class Watching(SpanProcessor):
+    def on_start(self, span, parent_context=None):
+        seen.append("start of " + span.name)
+    def on_end(self, span):
+        seen.append("end of " + span.name)
+
+class Asking(Sampler):
+    def should_sample(self, parent_context, trace_id, name, *arguments, **options):
+        seen.append("asked about " + name)
+        return ALWAYS_ON.should_sample(parent_context, trace_id, name, *arguments, **options)
+    def get_description(self):
+        return "Asking"
+
+class Counting(IdGenerator):
+    numbers = itertools.count(1)
+    def generate_span_id(self):
+        return next(self.numbers)
+    generate_trace_id = generate_span_id
+
+async def app(scope, receive, send):
+    span = trace.get_current_span()
+    span.set_attribute("mine", "0123456789")
+    operation = current.recorder().begin(Template("ours", SpanKind.CLIENT, {"a": 1}))
+    operation.conclude()
+    with trace.get_tracer("somebody").start_as_current_span("theirs") as theirs:
+        told["kinds"] += [type(each).__module__ for each in (span, operation.span, theirs)]
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body"})
+
+async def serve(shop):
+    async def nothing(*_): pass
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
+    await TelemetryMiddleware(app, shop)(scope, nothing, nothing)
+
+exec(sys.argv[1])
+shop, logs = fresh_telemetry()
+exec(sys.argv[2])
+if isinstance(trace.get_tracer_provider(), tracing.Provider):
+    with capture_spans() as spans:
+        asyncio.run(serve(shop))
+    told["spans"] = {span.name: [span.trace_id, span.span_id, span.parent_id, span.attributes] for span in spans}
+else:
+    asyncio.run(serve(shop))
+shop.shutdown()
+print(json.dumps({**told, "seen": seen, "lines": logs.lines, "obstacle": shop.recorder.obstacle}))
+"""
+ADD = "trace.get_tracer_provider().add_span_processor(Watching())"
+OURS = "provider = tracing.Provider(Resource.create()); provider.{}; trace.set_tracer_provider(provider)"
+NAMES = ("GET", "ours", "theirs")
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a process said at its end."""
+
+    kinds: list[str]
+    spans: dict[str, list[Any]]
+    seen: list[str]
+    warnings: list[str]
+    obstacle: str
+
+    @property
+    def seen_whole(self) -> bool:
+        """Whether a processor saw the beginning and the end of each span."""
+        return sorted(self.seen) == sorted(f"{what} of {name}" for what in ("start", "end") for name in NAMES)
+
+
+def process(before: str = "", after: str = "", **environ: str) -> Told:
+    command = [sys.executable, "-W", "error", "-c", PROCESS, before, after]
+    done = subprocess.run(
+        command, cwd=ROOT, env=os.environ | environ, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout.splitlines()[-1])
+    # The SDK says things of its own about its limits.
+    warnings = [line[c.LOG_MESSAGE] for line in said["lines"] if line[c.LOG_LOGGER].startswith("telemetry.")]
+    return Told(said["kinds"], said.get("spans", {}), said["seen"], warnings, said["obstacle"])
+
+
+FAST = ["telemetry.request", "telemetry.operations", "opentelemetry.sdk.trace"]
+SDK = ["opentelemetry.sdk.trace"] * 3
+
+
+def test_without_an_obstacle_spans_are_fast_and_nothing_is_said():
+    told = process()
+    assert (told.kinds, told.warnings, told.obstacle) == (FAST, [], "")
+    belong_together(told)
+
+
+def belong_together(told: Told) -> None:
+    """The request's span is the parent of the two others, of whichever kind they are."""
+    assert set(told.spans) == set(NAMES)
+    (trace_id, root, none, _), *children = (told.spans[name] for name in NAMES)
+    assert none == ""
+    assert [(child[0], child[2]) for child in children] == [(trace_id, root)] * 2
+
+
+@pytest.mark.parametrize(("before", "after"), [(f"fresh_telemetry(); {ADD}", ""), ("", ADD)], ids=["before", "after"])
+def test_a_processor_sees_every_span_whenever_it_was_added(before: str, after: str):
+    told = process(before, after)
+    assert told.seen_whole
+    assert told.kinds == SDK
+    assert told.warnings == ["a span processor was added, so every span is one of the SDK's, at several times the cost"]
+    belong_together(told)
+
+
+def test_a_processor_that_is_added_later_is_said_once():
+    told = process("", f"{ADD}; {ADD}")
+    assert len(told.warnings) == 1
+
+
+def test_a_provider_that_was_there_first_sees_every_span():
+    told = process("provider = TracerProvider(); provider.add_span_processor(Watching()); trace.set_tracer_provider(provider)")  # fmt: skip
+    assert told.seen_whole
+    assert told.kinds == SDK
+    assert told.warnings == ["another tracer provider was there first: its exporters and sampler are used"]
+
+
+def test_a_sampler_of_somebody_s_own_is_asked_about_every_span():
+    told = process(OURS.format("sampler = Asking()"))
+    assert told.seen == [f"asked about {name}" for name in NAMES]
+    assert told.kinds == SDK
+    assert [warning.partition(",")[0] for warning in told.warnings] == ["the sampler is none of the SDK's own"]
+    belong_together(told)
+
+
+def test_ids_come_from_a_generator_of_somebody_s_own():
+    told = process(OURS.format("id_generator = Counting()"))
+    ids = sorted(int(number, 16) for span in told.spans.values() for number in span[:2])
+    assert max(ids) <= 4
+    assert told.kinds == SDK
+    assert len(told.warnings) == 1
+
+
+@pytest.mark.parametrize("variable", ["OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT"])
+def test_a_limit_of_length_is_kept(variable: str):
+    told = process(**{variable: "5"})
+    assert told.spans["GET"][3]["mine"] == "01234"
+    assert (told.kinds, len(told.warnings)) == (SDK, 1)
+
+
+def test_a_low_limit_of_attributes_is_kept():
+    told = process(OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT="3")
+    assert len(told.spans["GET"][3]) == 3
+    assert (told.kinds, len(told.warnings)) == (SDK, 1)
+
+
+def test_the_sdk_counts_its_own_spans_where_it_is_to():
+    told = process(OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED="true")
+    assert (told.kinds, len(told.warnings)) == (SDK, 1)
+    belong_together(told)
+
+
+def test_a_disabled_sdk_makes_no_span_and_leaves_out_the_warning():
+    told = process(after=ADD, OTEL_SDK_DISABLED="true")
+    assert (told.spans, told.seen) == ({}, [])
+    assert not [warning for warning in told.warnings if "cost" in warning]
+
+
+@pytest.mark.parametrize(
+    ("sampler", "argument", "sampled"),
+    [
+        ("always_on", "", True),
+        ("always_off", "", False),
+        ("traceidratio", "1.0", True),
+        ("traceidratio", "0.0", False),
+        ("parentbased_always_on", "", True),
+        ("parentbased_always_off", "", False),
+        ("parentbased_traceidratio", "1.0", True),
+        ("parentbased_traceidratio", "0.0", False),
+    ],
+)
+def test_each_sampler_of_the_standard_variable_is_honoured_by_fast_spans(sampler: str, argument: str, *, sampled: bool):
+    told = process(OTEL_TRACES_SAMPLER=sampler, OTEL_TRACES_SAMPLER_ARG=argument)
+    assert told.obstacle == ""
+    assert set(told.spans) == (set(NAMES) if sampled else set())
+
+
+# --- what is configured must not fail a request -----------------------------------------------------------------------
+
+FAULTY = """
+class Faulty(SpanProcessor):
+    def on_start(self, span, parent_context=None):
+        if {start}: raise ValueError("on start")
+    def on_end(self, span):
+        raise ValueError("on end")
+trace.get_tracer_provider().add_span_processor(Faulty())
+async def app(scope, receive, send):
+    await send({{"type": "http.response.start", "status": 200, "headers": []}})
+    await send({{"type": "http.response.body"}})
+"""
+
+
+@pytest.mark.parametrize("start", [True, False])
+def test_a_processor_that_fails_takes_neither_the_answer_nor_the_line(*, start: bool):
+    code = PROCESS.replace("logs.lines,", "logs.lines, 'busy': shop.metrics.http_in_progress['GET'].value,")
+    command = [sys.executable, "-c", code, "", FAULTY.format(start=start)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout.splitlines()[-1])
+    access = [line for line in said["lines"] if line[c.LOG_LOGGER] == c.ACCESS_LOGGER]
+    assert [(line[c.LOG_STATUS_CODE], len(line[c.LOG_TRACE_ID])) for line in access] == [(200, 32)]
+    assert said["busy"] == 0
+
+
+# --- propagators ------------------------------------------------------------------------------------------------------
+
+
+class Single(TextMapPropagator):
+    """One header in the manner of B3: trace id, span id, sampled."""
+
+    def extract(
+        self, carrier: CarrierT, context: Context | None = None, getter: Getter[CarrierT] = default_getter
+    ) -> Context:
+        (value,) = getter.get(carrier, "b3") or [""]
+        if not value:
+            return context or Context()
+        trace_id, span_id, sampled = value.split("-")
+        found = SpanContext(int(trace_id, 16), int(span_id, 16), is_remote=True, trace_flags=TraceFlags(int(sampled)))
+        return trace.set_span_in_context(NonRecordingSpan(found), context)
+
+    def inject(
+        self, carrier: CarrierT, context: Context | None = None, setter: Setter[CarrierT] = default_setter
+    ) -> None:
+        ids = trace.get_current_span(context).get_span_context()
+        setter.set(carrier, "b3", f"{ids.trace_id:032x}-{ids.span_id:016x}-{ids.trace_flags & 1}")
+
+    @property
+    def fields(self) -> set[str]:
+        return {"b3"}
+
+
+class Suspicious(TraceContextTextMapPropagator):
+    """Reads the usual headers, and believes none of them."""
+
+    def extract(self, _carrier: Any, context: Context | None = None, **_: Any) -> Context:  # type: ignore[override]
+        return context or Context()
+
+
+@pytest.fixture
+def exchanged() -> Iterator[Any]:
+    before = propagate.get_global_textmap()
+    yield propagate.set_global_textmap
+    propagate.set_global_textmap(before)
+
+
+async def ask(telemetry: Any, headers: dict[str, str]) -> dict[str, str]:
+    """Serve a request; returns what its handler would send to the next process."""
+    carried: dict[str, str] = {}
+
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        operation = telemetry.recorder.begin(Template("call", SpanKind.CLIENT))
+        carried.update(to_metadata(trace.set_span_in_context(operation.span)))
+        operation.conclude()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body"})
+
+    async def nothing(*_: Any) -> Any:
+        pass
+
+    pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": pairs}
+    await TelemetryMiddleware(app, telemetry)(scope, nothing, nothing)
+    return carried
+
+
+PATHS = pytest.mark.parametrize("obstacle", ["", "a test's"], ids=["fast", "sdk"])
+
+
+@PATHS
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_propagator_of_somebody_s_own_is_used_in_and_out(exchanged: Any, when: str, obstacle: str):
+    if when == "before":
+        exchanged(Single())
+    telemetry, _ = fresh_telemetry()
+    telemetry.recorder.obstacle = obstacle
+    await ask(telemetry, {"traceparent": f"00-{TRACE}-{PARENT}-01"})
+    exchanged(Single())
+    with capture_spans() as spans:
+        carried = await ask(telemetry, {"b3": f"{TRACE}-{PARENT}-1", "traceparent": f"00-{'1' * 32}-{PARENT}-01"})
+    call, request = spans
+    assert (request.trace_id, request.parent_id) == (TRACE, PARENT)
+    assert carried == {"b3": f"{TRACE}-{call.span_id}-1"}
+
+
+async def test_a_call_over_grpc_is_continued_by_a_propagator_of_somebody_s_own(exchanged: Any):
+    exchanged(Single())
+    parent, _ = from_metadata([("b3", f"{TRACE}-{PARENT}-1")])
+    assert parent is not None
+    assert parent[:2] == (TRACE, PARENT)
+
+
+@PATHS
+async def test_a_propagator_that_reads_the_usual_headers_in_its_own_way_is_asked(exchanged: Any, obstacle: str):
+    telemetry, _ = fresh_telemetry()
+    telemetry.recorder.obstacle = obstacle
+    exchanged(Suspicious())
+    with capture_spans() as spans:
+        await ask(telemetry, {"traceparent": f"00-{TRACE}-{PARENT}-01"})
+    assert {span.trace_id for span in spans} != {TRACE}
+
+
+@PATHS
+async def test_a_propagator_that_fails_costs_the_parent_and_not_the_request(exchanged: Any, obstacle: str):
+    telemetry, logs = fresh_telemetry()
+    telemetry.recorder.obstacle = obstacle
+    exchanged(Single())
+    with capture_spans() as spans:
+        await ask(telemetry, {"b3": "nonsense"})
+    telemetry.shutdown()
+    assert spans[-1].parent_id == ""
+    assert [line[c.LOG_LEVEL] for line in logs.lines] == ["error", "info"]
+
+
+# --- children of either kind ------------------------------------------------------------------------------------------
+
+
+@PATHS
+def test_spans_of_other_instrumentations_and_ours_are_children_of_one_another(obstacle: str):
+    telemetry, _ = fresh_telemetry()
+    telemetry.recorder.obstacle = obstacle
+    theirs = trace.get_tracer("opentelemetry.instrumentation.somebody")
+    with capture_spans() as spans:
+        outer = telemetry.recorder.begin(Template("ours, outer", SpanKind.SERVER), Context())
+        with (
+            trace.use_span(outer.span),
+            theirs.start_as_current_span("SELECT", kind=SpanKind.CLIENT) as statement,
+        ):
+            assert isinstance(statement, ReadableSpan)
+            assert statement.is_recording()
+            telemetry.recorder.begin(Template("ours, inner", SpanKind.CLIENT)).conclude()
+        outer.conclude()
+    named = {span.name: span for span in spans}
+    parents = {span.name: span.parent_id for span in spans}
+    ids = {name: span.span_id for name, span in named.items()}
+    assert parents == {"ours, outer": "", "SELECT": ids["ours, outer"], "ours, inner": ids["SELECT"]}
+    assert len({span.trace_id for span in spans}) == 1
+
+
+# --- fork -------------------------------------------------------------------------------------------------------------
+
+FORK = """
+import os, sys
+from opentelemetry import trace
+from opentelemetry.trace import SpanKind
+import telemetry
+from telemetry import current
+from telemetry.recording import Template
+
+def leave(name):
+    current.recorder().begin(Template(name, SpanKind.CLIENT)).conclude()
+    with trace.get_tracer("theirs").start_as_current_span(name + ", theirs"): pass
+
+shop = telemetry.configure("forking")
+leave("before")
+children = []
+for number in range(2):
+    pid = os.fork()
+    if pid == 0:
+        for _ in range(20): leave(f"child {number}")
+        shop.shutdown()
+        os._exit(0)
+    children.append(pid)
+for _ in range(20): leave("parent")
+for pid in children: assert os.waitpid(pid, 0)[1] == 0
+shop.shutdown()
+"""
+
+
+def test_a_fork_makes_ids_of_its_own_and_exports_nothing_twice(collector: Any):
+    # Nothing is exported before the forks: what waits then is the parent's.
+    environ = {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": collector.url, "OTEL_BSP_SCHEDULE_DELAY": "30000"}
+    command = [sys.executable, "-W", "error", "-c", FORK]
+    done = subprocess.run(
+        command, cwd=ROOT, env=os.environ | environ, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    names = [span.name for span in collector.spans]
+    per_process = {name: names.count(name) for name in names}
+    crowd = ("child 0", "child 1", "parent")
+    expected = {f"{name}{kind}": 20 for name in crowd for kind in ("", ", theirs")} | {"before": 1, "before, theirs": 1}
+    assert per_process == expected
+    assert len({span.span_id for span in collector.spans}) == len({span.trace_id for span in collector.spans}) == 122
