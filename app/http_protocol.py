@@ -15,12 +15,13 @@ A body that an application waits for is the application's to bound.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from operator import itemgetter
 from typing import Any, Final
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from app.config import Http
 from app.refusals import CROWDED, HEAD_TOO_LARGE, HEAD_TOO_SLOW, MALFORMED, Refusal, answer
@@ -48,6 +49,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._phase: Phase = ("idle", 0)
         self._timer: asyncio.TimerHandle | None = None
         self._unread: asyncio.TimerHandle | None = None
+        self._running: RequestResponseCycle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
         """Take the connection, or turn it away where too many are open."""
@@ -59,12 +61,13 @@ class BoundedProtocol(HttpToolsProtocol):
         if others < self._limits.max_connections + TURNED_AWAY:
             self._refuse(CROWDED)
         else:
-            transport.abort()
+            self._cut_off()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the timers."""
         self._call_later(None, self._time_is_up)
         self._expect_reading(False)
+        self._disconnect()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -111,8 +114,12 @@ class BoundedProtocol(HttpToolsProtocol):
     def timeout_keep_alive_handler(self) -> None:
         """Close; a transport that still has something to say would first wait for whoever does not listen."""
         if self.transport.get_write_buffer_size():
-            self.transport.abort()
+            self._cut_off()
         super().timeout_keep_alive_handler()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
 
     def _feed(self, data: bytes) -> None:
         """Let the parser have it; uvicorn's own way answers and logs without a trace id."""
@@ -150,7 +157,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._unread is not None:
             self._unread.cancel()
         timeout = self._limits.answer_timeout
-        self._unread = self.loop.call_later(timeout, self.transport.abort) if expected else None
+        self._unread = self.loop.call_later(timeout, self._cut_off) if expected else None
 
     def _time_is_up(self) -> None:
         if self._is_answering():
@@ -159,7 +166,18 @@ class BoundedProtocol(HttpToolsProtocol):
         elif self._phase[0] == "head" and self._head:
             self._refuse(HEAD_TOO_SLOW)
         else:
-            self.transport.abort()
+            self._cut_off()
+
+    def _cut_off(self) -> None:
+        self._disconnect()
+        self.transport.abort()
+
+    def _disconnect(self) -> None:
+        """Tell the application; uvicorn tells the latest request, which may be waiting behind the one that is answered."""
+        for cycle in (self._running, self.cycle):
+            if cycle is not None and not cycle.response_complete:
+                cycle.disconnected = True
+                cycle.message_event.set()
 
     def _is_answering(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete and not self.cycle.disconnected
@@ -191,13 +209,14 @@ class BoundedProtocol(HttpToolsProtocol):
             self.cycle.message_event.set()
             if self.cycle.response_started or self.pipeline:
                 # The end of an answer may still have to come.
-                self._call_later(self._limits.body_timeout, self.transport.abort)
+                self._call_later(self._limits.body_timeout, self._cut_off)
                 return
         self.transport.write(said)
         self._linger()
 
     def _linger(self) -> None:
         """Say that nothing more comes, and wait a moment for the client to say so too."""
-        if self.transport.can_write_eof():
+        # A client that has gone meanwhile makes this an error, and the connection goes with it.
+        with contextlib.suppress(OSError):
             self.transport.write_eof()
-        self._call_later(LINGER_SECONDS, self.transport.abort)
+        self._call_later(LINGER_SECONDS, self._cut_off)
