@@ -17,7 +17,7 @@ from telemetry.testing import capture_logs, capture_spans
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-SOON = 0.25
+SOON = 0.5
 GET = b"GET /api/products HTTP/1.1\r\nhost: x\r\n\r\n"
 POST = b"POST /api/login HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n"
 
