@@ -16,14 +16,16 @@
 | the client left before the end | as sent, or none | `client_disconnected` |
 | the application returned before the end | as sent, or 500, sent by this layer | `incomplete_response` |
 | cancelled (the server stops) | as sent, or none | the exception |
+| a WebSocket is accepted | 101 | none |
+| a WebSocket is refused | 403, or as sent | none |
+| an exception before a WebSocket is accepted | 500, sent by this layer where the server can, or none | the exception |
+| a WebSocket's client left before it was accepted | none | `client_disconnected` |
 | lifespan, also one that fails | nothing is told | |
-| a WebSocket | nothing is told | |
 | an excluded path | nothing is told | |
 
 The end is the last message of the answer; what the application does afterwards (background tasks) belongs to the same trace
-and not to the duration, and an exception of its is logged there. There is no convention for WebSockets: their handshake is a
-request, but its answer is a connection, and each message something else again; so they pass through untouched, as do scopes
-that are not known.
+and not to the duration, and an exception of its is logged there. A WebSocket's handshake is a request (`telemetry.websocket`),
+its messages are none. Scopes that are not known pass through untouched.
 """
 
 import asyncio
@@ -38,6 +40,7 @@ from .http import known_methods
 from .request import Receive, RequestRecord, Scope, SdkRequest, Send, unwrap
 from .setup import Telemetry
 from .shapes import Peers, Shapes
+from .websocket import Handshake, SdkHandshake
 
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 ErrorType = Callable[[BaseException], str]
@@ -77,7 +80,8 @@ class TelemetryMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request."""
-        if scope["type"] != "http" or SCOPE_KEY in scope:
+        http = scope["type"] == "http"
+        if not (http or scope["type"] == "websocket") or SCOPE_KEY in scope:
             await self.app(scope, receive, send)
             return
         scope[FASTAPI_KEY] = None
@@ -86,7 +90,10 @@ class TelemetryMiddleware:
             scope[SCOPE_KEY] = None
             await self.app(scope, receive, send)
             return
-        kind = SdkRequest if self.recorder.obstacle else RequestRecord
+        if http:
+            kind = SdkRequest if self.recorder.obstacle else RequestRecord
+        else:
+            kind = SdkHandshake if self.recorder.obstacle else Handshake
         request = scope[SCOPE_KEY] = kind(self, scope, receive, send)
         token = attach(request.start_span())
         try:

@@ -101,10 +101,15 @@ def _without_trace_headers(headers: Iterable[RawHeader]) -> list[RawHeader]:
     return kept
 
 
-def problem_of_defect(trace_id: str) -> Iterator[dict[str, Any]]:
-    """Yield the answer to a request whose handler failed before it answered (RFC 9457)."""
+def upgraded(scope: Mapping[str, Any]) -> tuple[str, int]:
+    """Return the method of a WebSocket's handshake and the status of an accepted one (RFC 6455, RFC 8441); ASGI has neither."""
+    return ("GET", 101) if str(scope.get("http_version", "1.1")).startswith("1") else ("CONNECT", 200)
+
+
+def problem_of_defect(trace_id: str, prefix: str = "") -> Iterator[dict[str, Any]]:
+    """Yield the answer to a request whose handler failed before it answered (RFC 9457); `prefix` is of the messages' types."""
     problem = {"type": "about:blank", "title": "Internal Server Error", "status": 500, c.LOG_TRACE_ID: trace_id}
     body = json.dumps(problem).encode()
     headers = [(b"content-type", b"application/problem+json"), (b"content-length", str(len(body)).encode())]
-    yield {"type": "http.response.start", "status": 500, "headers": headers}
-    yield {"type": "http.response.body", "body": body}
+    yield {"type": f"{prefix}http.response.start", "status": 500, "headers": headers}
+    yield {"type": f"{prefix}http.response.body", "body": body}

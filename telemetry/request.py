@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from opentelemetry.context import Context
 from opentelemetry.trace import Link, Span, SpanKind, StatusCode, set_span_in_context
@@ -12,7 +12,7 @@ from . import conventions as c
 from . import otlp
 from .access import access_line
 from .errors import record_error
-from .http import problem_of_defect, route_of, with_trace_headers
+from .http import problem_of_defect, route_of, upgraded, with_trace_headers
 from .propagation import from_headers, incoming, unrecorded_span
 from .recording import CURRENT_SPAN, SAMPLED, FastSpan, is_undecided, said
 from .redaction import redact_query
@@ -51,6 +51,9 @@ class RequestRecord(FastSpan):
         "status",
     )
 
+    # Of the types of messages that answer it.
+    prefix: ClassVar = ""
+
     def __init__(self, layer: "TelemetryMiddleware", scope: Scope, receive: Receive, send: Send) -> None:
         self.started_unix = time.time_ns()
         self.started = time.perf_counter_ns()
@@ -62,7 +65,7 @@ class RequestRecord(FastSpan):
         self.error: BaseException | None = None
         self.scope = scope
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
-        method: str = scope["method"]
+        method: str = scope["method"] if "method" in scope else upgraded(scope)[0]
         self.method = method
         self.known_method = method if method in layer.methods else c.OTHER_METHOD
         # Early: mounts rewrite the path.
@@ -138,7 +141,7 @@ class RequestRecord(FastSpan):
             return
         self.abandoned = True
         try:
-            for message in problem_of_defect(self.trace_id):
+            for message in problem_of_defect(self.trace_id, self.prefix):
                 await self.send(message)
         except Exception:
             # The exception that brought us here is the one to raise.

@@ -284,7 +284,7 @@ async def test_a_server_that_cannot_send_does_not_hide_what_went_wrong(served: A
     assert (span.attributes[c.ERROR_TYPE], line[c.LOG_STATUS_CODE]) == ("LookupError", None)
 
 
-@pytest.mark.parametrize("kind", ["websocket", "lifespan", "something.new"])
+@pytest.mark.parametrize("kind", ["lifespan", "something.new"])
 async def test_other_scopes_pass_through_untouched(served: Any, kind: str):
     given: list[Any] = []
 

@@ -18,11 +18,19 @@ from telemetry.testing import capture_spans, fresh_telemetry
 ROW = re.compile(r"^\| (?P<what>.+?) \| (?P<status>.*?) \| (?P<error>.*?)\|$", re.MULTILINE)
 LAST = {"type": "http.response.body", "body": b"done"}
 PART = {**LAST, "more_body": True}
-GONE = {"type": "http.disconnect"}
+# Not sent: waited for.
+GONE = {"type": "disconnect"}
+ACCEPT = {"type": "websocket.accept"}
+TEXT = {"type": "websocket.send", "text": "hello"}
+CLOSE = {"type": "websocket.close"}
 
 
 def start(status: int = 200, **more: Any) -> dict[str, Any]:
     return {"type": "http.response.start", "status": status, "headers": [], **more}
+
+
+def denial(kind: str, **more: Any) -> dict[str, Any]:
+    return {"type": f"websocket.http.response.{kind}", **more}
 
 
 @dataclass
@@ -36,6 +44,8 @@ class Play:
     path: str = "/"
     kind: str = "http"
     refusing: bool = False
+    http_version: str = "1.1"
+    extensions: dict[str, Any] | None = None
 
 
 LOST = LookupError
@@ -76,11 +86,29 @@ PLAYS: dict[str, tuple[Play, ...]] = {
     ),
     "the application returned before the end": (Play((start(),)), Play(()), Play((start(), PART))),
     "cancelled (the server stops)": (Play((start(), PART, STOP), error=CANCELLED), Play((STOP,), error=CANCELLED)),
+    "a WebSocket is accepted": (
+        Play((ACCEPT, TEXT, CLOSE), kind="websocket"),
+        Play((ACCEPT, TEXT, GONE, LOST), kind="websocket"),
+        Play((ACCEPT, LOST), kind="websocket"),
+        Play((ACCEPT, CLOSE), kind="websocket", http_version="1.0"),
+    ),
+    "a WebSocket is refused": (
+        Play((CLOSE,), kind="websocket"),
+        Play((denial("start", status=404), denial("body", more_body=True), denial("body")), 404, kind="websocket"),
+        Play((CLOSE, LOST), kind="websocket"),
+    ),
+    "an exception before a WebSocket is accepted": (
+        Play((LOST,), kind="websocket", extensions={"websocket.http.response": {}}),
+        Play((LOST,), kind="websocket"),
+    ),
+    "a WebSocket's client left before it was accepted": (
+        Play((GONE,), kind="websocket"),
+        Play((GONE, LOST), kind="websocket"),
+    ),
     "lifespan, also one that fails": (
         Play(({"type": "lifespan.startup.complete"},), kind="lifespan"),
         Play(({"type": "lifespan.startup.failed"}, LOST), kind="lifespan"),
     ),
-    "a WebSocket": (Play(({"type": "websocket.accept"}, {"type": "websocket.close"}), kind="websocket"),),
     "an excluded path": (Play((start(), LAST), path="/health"),),
 }
 ROWS = {row["what"]: (row["status"], row["error"].strip()) for row in ROW.finditer(asgi.__doc__ or "")}
@@ -124,7 +152,7 @@ def expected(play: Play, number: int, status: str, error: str) -> tuple[int | No
     """Return what a row says of one of its plays: where it names several outcomes, they are played in turn."""
     statuses, errors = status.split(", or "), error.split(", else ")
     said, named = statuses[number % len(statuses)], errors[number % len(errors)]
-    told = {"as sent": play.sent, "none": None}.get(said, 500)
+    told = int(said[:3]) if said[:3].isdecimal() else {"as sent": play.sent, "none": None}[said]
     return told, named.strip("`") if named == "none" or named.startswith("`") else play.error
 
 
@@ -138,13 +166,14 @@ async def perform(play: Play, telemetry: Any) -> None:
             await (receive() if step is GONE else send(step))
 
     async def receive() -> dict[str, Any]:
-        return GONE
+        return {"type": f"{play.kind}.disconnect"}
 
     async def send(_message: Any) -> None:
         if play.refusing:
             raise OSError
 
-    scope = {"type": play.kind, "method": play.method, "path": play.path, "headers": [], "query_string": b""}
+    scope = {"type": play.kind, "path": play.path, "headers": [], "query_string": b"", "extensions": play.extensions}
+    scope |= {"http_version": play.http_version} | ({"method": play.method} if play.kind == "http" else {})
     with suppress(LookupError, OSError, asyncio.CancelledError):
         await TelemetryMiddleware(app, telemetry)(scope, receive, send)
 
