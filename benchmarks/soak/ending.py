@@ -13,6 +13,8 @@ from telemetry import conventions as c
 from telemetry.setup import FLUSH_SECONDS
 
 SECTION: Final = "The end under load"
+# What state the collector is in: one that is not there, and one that never answers, have nothing in the end.
+ENDINGS: Final = (HEALTHY, "down", "slow")
 CONNECTIONS: Final = 32
 # What the server may take besides the flush: its answers under way, and the end of the interpreter.
 DRAIN_SECONDS: Final = 3.0

@@ -5,9 +5,9 @@ import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from benchmarks.soak.collector import HEALTHY, TROUBLES
+from benchmarks.soak.collector import TROUBLES
+from benchmarks.soak.ending import ENDINGS, ending
 from benchmarks.soak.ending import SECTION as END
-from benchmarks.soak.ending import ending
 from benchmarks.soak.growth import DISTINCT, KINDS, STEADY, distinct, steady
 from benchmarks.soak.phase import Check, Phase, Place, Plan
 from benchmarks.soak.process import ServerFailed
@@ -20,7 +20,7 @@ Say = Callable[[str], None]
 
 def phases(place: Place) -> list[tuple[str, str, Run]]:
     """Return the section, the name and the way to run each phase."""
-    runs: list[tuple[str, str, Run]] = [(END, mode, _with(ending, mode, place)) for mode in (HEALTHY, "down")]
+    runs: list[tuple[str, str, Run]] = [(END, mode, _with(ending, mode, place)) for mode in ENDINGS]
     runs += [(TROUBLE, mode, _with(trouble, mode, place)) for mode in TROUBLES]
     runs += [(DISTINCT, kind, _with(distinct, kind, place)) for kind in KINDS]
     return [*runs, (STEADY, STEADY, lambda: steady(place))]

@@ -3,7 +3,8 @@
 import pytest
 import uvloop
 
-from benchmarks.soak.collector import HEALTHY, TROUBLES
+from benchmarks.soak.collector import TROUBLES
+from benchmarks.soak.ending import ENDINGS
 from benchmarks.soak.ending import SECTION as END
 from benchmarks.soak.growth import DISTINCT, HELD, KINDS, STEADY, growth
 from benchmarks.soak.phase import Check, Phase, Plan
@@ -47,7 +48,7 @@ def test_a_collector_in_trouble_fails_no_request_and_leaves_exact_books(troubled
     assert phase.figures["failed"] == 0
 
 
-@pytest.mark.parametrize("mode", [HEALTHY, "down"])
+@pytest.mark.parametrize("mode", ENDINGS)
 def test_an_end_under_load_loses_nothing_that_is_not_counted_and_said(others: dict[str, Phase], mode: str) -> None:
     assert missed(others[f"{END}, {mode}"]) == []
 
