@@ -11,7 +11,7 @@ from opentelemetry.trace import Link, Span, SpanKind, StatusCode, set_span_in_co
 from . import conventions as c
 from . import otlp
 from .access import access_line
-from .errors import record_error
+from .errors import error_type_of, record_error
 from .http import problem_of_defect, route_of, upgraded, with_trace_headers
 from .propagation import from_headers, incoming, unrecorded_span
 from .recording import CURRENT_SPAN, SAMPLED, FastSpan, is_undecided, said
@@ -215,8 +215,16 @@ class RequestRecord(FastSpan):
         if self.last_sent and self.status < SERVER_ERROR:
             return ""
         if self.error is not None:
-            return self._layer.error_type(self.error)
+            return self._name_of(self.error)
         return str(self.status) if self.last_sent and not self.abandoned else c.INCOMPLETE
+
+    def _name_of(self, error: BaseException) -> str:
+        """Return what the application calls an exception; its class's name where the application has none for it."""
+        try:
+            return self._layer.error_type(error) or error_type_of(error)
+        except Exception:
+            logger.exception("an exception cannot be named")
+            return error_type_of(error)
 
     def query(self) -> str:
         """Return the query without secrets."""
@@ -241,7 +249,7 @@ class SdkRequest(RequestRecord):
         begun = {
             c.HTTP_REQUEST_METHOD: self.known_method,
             c.URL_PATH: self.path,
-            c.URL_SCHEME: self.scope.get("scheme", "http"),
+            c.URL_SCHEME: self.scope.get("scheme") or "http",
         }
         tracer = self._layer.recorder.tracer
         try:

@@ -88,7 +88,7 @@ class Peer:
         who = str(client[0] or "") if client else ""
         self.attributes = present(
             {
-                c.URL_SCHEME: scope.get("scheme", "http"),
+                c.URL_SCHEME: scope.get("scheme") or "http",
                 c.SERVER_ADDRESS: address,
                 c.SERVER_PORT: port,
                 c.CLIENT_ADDRESS: who,

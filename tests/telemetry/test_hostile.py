@@ -145,7 +145,9 @@ def scope(**more: Any) -> dict[str, Any]:
     return {"type": "http", "method": "GET", "path": "/", "headers": [], "query_string": b"", **more}
 
 
-def play(obstacle: str, server: Server, script: list[Step], asked: dict[str, Any], *, trusted: bool = True) -> World:
+def play(
+    obstacle: str, server: Server, script: list[Step], asked: dict[str, Any], *, trusted: bool = True, **layer: Any
+) -> World:
     """Serve one request by a script; what leaves the layer must be the script's or the server's."""
     telemetry, logs = fresh_telemetry(trust_incoming=trusted)
     telemetry.recorder.obstacle = obstacle
@@ -161,7 +163,7 @@ def play(obstacle: str, server: Server, script: list[Step], asked: dict[str, Any
 
     async def serve() -> None:
         with suppress(Theirs, asyncio.CancelledError):
-            await TelemetryMiddleware(app, telemetry)(asked, server.receive, server.send)
+            await TelemetryMiddleware(app, telemetry, **layer)(asked, server.receive, server.send)
 
     with capture_spans() as spans:
         asyncio.run(serve())
@@ -212,6 +214,7 @@ scopes = st.builds(
     scheme=st.sampled_from(["http", "https", "", "\u00e9"]),
     http_version=st.sampled_from(["1.1", "2", ""]),
 )
+TOLD_BY_CHANCE = ("timestamp", "duration_ms", "trace_id", "span_id")
 ANSWER: list[Step] = [
     ("send", {"type": "http.response.start", "status": 200, "headers": []}),
     ("send", {"type": "http.response.body"}),
@@ -225,3 +228,28 @@ def test_no_request_breaks_the_layer(obstacle: str, asked: dict[str, Any], *, tr
     world = play(obstacle, Server(iter(()), True, 100), ANSWER, asked, trusted=trusted)
     _, line = world.once()
     assert line[c.LOG_STATUS_CODE] == 200
+
+
+@settings(max_examples=200, deadline=None)
+@given(asked=scopes, script=st.lists(steps.filter(lambda step: step[0] != "note"), max_size=5), trusted=st.booleans())
+def test_both_paths_tell_the_same(asked: dict[str, Any], script: list[Step], *, trusted: bool):
+    tellings = []
+    for obstacle in ("", "a test's"):
+        server = Server(iter(({"type": "http.request"},)), strict=True, breaks_after=100)
+        span, line = play(obstacle, server, script, {**asked}, trusted=trusted).once()
+        told = {key: value for key, value in line.items() if key not in TOLD_BY_CHANCE and key != c.LOG_EXCEPTION}
+        # Without a parent the trace is a new one.
+        trace_id = span.trace_id if span.parent_id else ""
+        events = [event.name for event in span.events]
+        facts = (span.name, span.kind, span.status, span.attributes, span.parent_id, trace_id, events, span.links)
+        tellings.append((told, *facts))
+    assert tellings[0] == tellings[1]
+
+
+@PATHS
+@pytest.mark.parametrize("name", [lambda _: 1 / 0, lambda _: "", lambda _: None])
+def test_who_cannot_name_an_exception_leaves_it_its_own_name(obstacle: str, name: Any):
+    world = play(obstacle, Server(iter(()), True, 100), [("raise", Theirs)], scope(), error_type=name)
+    span, line = world.once()
+    assert line[c.LOG_ERROR_TYPE].endswith(".Theirs")
+    assert span.status == "ERROR"
