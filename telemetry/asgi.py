@@ -24,8 +24,9 @@
 | an excluded path | nothing is told | |
 
 The end is the last message of the answer; what the application does afterwards (background tasks) belongs to the same trace
-and not to the duration, and an exception of its is logged there. A WebSocket's handshake is a request (`telemetry.websocket`),
-its messages are none. Scopes that are not known pass through untouched.
+and not to the duration, and an exception of its is logged there. That a client has left is known where the application
+listens (`receive`): a server's `send` may hide it, as uvicorn's does. A WebSocket's handshake is a request
+(`telemetry.websocket`), its messages are none. Scopes that are not known pass through untouched.
 """
 
 import asyncio
