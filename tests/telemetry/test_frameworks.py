@@ -1,5 +1,6 @@
 """Litestar, FastAPI and Starlette, through each way in and on either path: what they answer is told of as it was."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -41,6 +42,12 @@ async def torn() -> AsyncIterator[bytes]:
     raise Broken("in the middle")
 
 
+async def endless() -> AsyncIterator[bytes]:
+    while True:
+        yield b"more"
+        await asyncio.sleep(0.001)
+
+
 async def bare(_scope: Any, _receive: Any, send: Any) -> None:
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": b"mounted"})
@@ -63,6 +70,10 @@ def of_litestar(plugins: list[Any]) -> Litestar:
     def tear() -> Stream:
         return Stream(torn())
 
+    @get("/endless", sync_to_thread=False)
+    def go_on() -> Stream:
+        return Stream(endless())
+
     @get("/background", sync_to_thread=False)
     def background() -> Response[str]:
         return Response("done", background=BackgroundTask(fail))
@@ -71,7 +82,7 @@ def of_litestar(plugins: list[Any]) -> Litestar:
     async def mounted(scope: Any, receive: Any, send: Any) -> None:
         await bare(scope, receive, send)
 
-    handlers = [item, broken, stream, tear, background, mounted]
+    handlers = [item, broken, stream, tear, go_on, background, mounted]
     return Litestar(handlers, plugins=plugins, openapi_config=None, logging_config=None)
 
 
@@ -104,6 +115,10 @@ def fastapi(_telemetry: Any) -> Any:
     async def tear() -> StreamingResponse:
         return StreamingResponse(torn())
 
+    @api.get("/endless")
+    async def go_on() -> StreamingResponse:
+        return StreamingResponse(endless())
+
     @api.get("/background")
     async def background(tasks: BackgroundTasks) -> str:
         tasks.add_task(fail)
@@ -126,11 +141,19 @@ def starlette(_telemetry: Any) -> Any:
     async def tear(_request: Request) -> StarletteStream:
         return StarletteStream(torn())
 
+    async def go_on(_request: Request) -> StarletteStream:
+        return StarletteStream(endless())
+
     async def background(_request: Request) -> PlainTextResponse:
         return PlainTextResponse("done", background=StarletteTask(fail))
 
     routes: list[Any] = [Route("/items/{item_id}", item), Route("/broken", broken), Route("/stream", stream)]
-    routes += [Route("/torn", tear), Route("/background", background), Mount("/mounted", bare)]
+    routes += [
+        Route("/torn", tear),
+        Route("/endless", go_on),
+        Route("/background", background),
+        Mount("/mounted", bare),
+    ]
     return Starlette(routes=routes)
 
 
@@ -180,6 +203,18 @@ async def test_whatever_a_framework_answers_is_told_once_with_its_status_its_rou
             assert line.get(c.LOG_ERROR_TYPE, "").rpartition(".")[2] == error
             assert span.attributes.get(c.ERROR_TYPE, "").rpartition(".")[2] == error
             assert (span.status == "ERROR") == bool(error)
+
+
+async def test_a_client_that_leaves_a_stream_has_disconnected(shop: Any):
+    async with shop() as world:
+        reader, writer = await asyncio.open_connection("127.0.0.1", world.port)
+        writer.write(b"GET /endless HTTP/1.1\r\nhost: test\r\n\r\n")
+        await reader.readuntil(b"more")
+        writer.close()
+        span, line = await world.told()
+    assert (line[c.LOG_STATUS_CODE], line[c.LOG_ERROR_TYPE]) == (200, c.DISCONNECTED)
+    assert (span.attributes[c.ERROR_TYPE], span.status) == (c.DISCONNECTED, "ERROR")
+    assert line[c.LOG_ENDPOINT] == "/endless"
 
 
 async def test_a_background_task_that_fails_is_logged_in_its_request_s_trace(shop: Any, eventually: Any):
