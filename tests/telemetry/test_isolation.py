@@ -12,7 +12,8 @@ from typing import Any
 
 import grpc
 import pytest
-from opentelemetry import trace
+from fastapi import FastAPI
+from opentelemetry import baggage, trace
 
 from telemetry import conventions as c
 from telemetry.grpc import client_interceptors, server_interceptors
@@ -123,6 +124,68 @@ async def test_no_line_and_no_span_carries_the_ids_of_another_request(served: An
     assert len(set(named.values())) == REQUESTS
     lines_agree(world.logs.lines, named)
     spans_agree(world.spans, named)
+
+
+PATHS = pytest.mark.parametrize("obstacle", ["", "a test's"], ids=["fast", "sdk"])
+
+
+@PATHS
+async def test_requests_in_one_pipeline_are_traces_of_their_own(served: Any, eventually: Any, obstacle: str):
+    """A server may start the next one in the midst of the one before, with its context."""
+
+    async def app(scope: Any, _receive: Any, send: Any) -> None:
+        marker = scope["path"].removeprefix("/")
+        leave("before", f"{marker}{baggage.get_all()}")
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body"})
+        leave("after", marker)
+
+    pipeline = "".join(
+        f"GET /{number} HTTP/1.1\r\nhost: test\r\n{'baggage: first=yes' if not number else 'x: y'}\r\n\r\n"
+        for number in range(50)
+    )
+    async with served(app, obstacle=obstacle) as world:
+        _, writer = await asyncio.open_connection("127.0.0.1", world.port)
+        writer.write(pipeline.encode())
+        await eventually(lambda: len(world.spans) >= 150)
+        await eventually(lambda: len(world.logs.lines) >= 150)
+        writer.close()
+        lines, spans = world.logs.lines, world.spans
+    requests = [span for span in spans if span.kind == "SERVER"]
+    assert {span.parent_id for span in requests} == {""}
+    assert len({span.trace_id for span in requests}) == 50
+    own = {line[c.LOG_PATH]: line[c.LOG_TRACE_ID] for line in lines if line[c.LOG_LOGGER] == c.ACCESS_LOGGER}
+    said = [(line[c.LOG_MESSAGE].split(), line) for line in lines if line[c.LOG_LOGGER] == logger.name]
+    assert [line for (_, marker, *_), line in said if line[c.LOG_TRACE_ID] != own["/" + marker.partition("{")[0]]] == []
+    assert [line[c.LOG_MESSAGE] for _, line in said if "first" in line[c.LOG_MESSAGE]] == ["before 0{'first': 'yes'}"]
+
+
+def in_threads(_telemetry: Any) -> Any:
+    """Make an application of synchronous handlers, which run in threads."""
+    api = FastAPI()
+
+    @api.get("/{marker}")
+    def mark(marker: str) -> str:
+        leave("thread", marker)
+        return marker
+
+    return api
+
+
+@PATHS
+async def test_handlers_in_threads_keep_their_request_s_ids(served: Any, obstacle: str):
+    in_threads.wants_telemetry = True  # type: ignore[attr-defined]
+    async with served(in_threads, obstacle=obstacle) as world:
+        answers = await asyncio.gather(*(world.get(f"/m{number}") for number in range(200)))
+        await world.told(200)
+        lines, spans = world.logs.lines, world.spans
+    named = {answer.json(): answer.headers["x-trace-id"] for answer in answers}
+    found = {
+        line[c.LOG_MESSAGE].split()[1]: line[c.LOG_TRACE_ID] for line in lines if line[c.LOG_LOGGER] == logger.name
+    }
+    assert found == named
+    assert len(named) == 200
+    assert {span.attributes[MARKER]: span.trace_id for span in spans if MARKER in span.attributes} == named
 
 
 def lines_agree(lines: list[dict[str, Any]], named: dict[str, str]) -> None:
