@@ -152,26 +152,24 @@ class RequestRecord(FastSpan):
         if self.finished:
             return
         self.finished = True
-        layer = self._layer
-        layer.in_progress[self.known_method].dec()
-        try:
-            self._tell()
-        except Exception:
-            # What telemetry is given to call (processors, `error_type`) may be wrong; the request is not.
-            logger.exception("not everything could be told of %s %s", self.method, self.path)
-
-    def _tell(self) -> None:
         duration = (self.last_sent or time.perf_counter_ns()) - self.started
         layer, scope, method, status = self._layer, self.scope, self.method, self.status
-        route = scope.get("path_template") or route_of(scope)
-        error_type = "" if self.last_sent and status < SERVER_ERROR and not self.disconnected else self._error_type()
-        shape = layer.shapes.get((method, route, status, error_type))
-        if shape is None:
-            shape = layer.shapes.make(self.known_method, method, route, status, error_type)
-        peer = layer.peers.of(scope, self.headers)
-        shape.cell.observe(duration, self.trace_id if self.flags & SAMPLED else "")
-        layer.write(access_line(self, shape, peer, duration))
-        self.end_span(shape, peer, duration)
+        layer.in_progress[self.known_method].dec()
+        try:
+            route = scope.get("path_template") or route_of(scope)
+            error_type = (
+                "" if self.last_sent and status < SERVER_ERROR and not self.disconnected else self._error_type()
+            )
+            shape = layer.shapes.get((method, route, status, error_type))
+            if shape is None:
+                shape = layer.shapes.make(self.known_method, method, route, status, error_type)
+            peer = layer.peers.of(scope, self.headers)
+            shape.cell.observe(duration, self.trace_id if self.flags & SAMPLED else "")
+            layer.write(access_line(self, shape, peer, duration))
+            self.end_span(shape, peer, duration)
+        except Exception:
+            # What telemetry is given to call (a processor, say) may be wrong; the request is not.
+            logger.exception("not everything could be told of %s %s", method, self.path)
 
     def end_span(self, shape: Shape, peer: Peer, duration: int) -> None:
         """Encode the span and hand it over."""
