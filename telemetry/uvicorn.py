@@ -65,7 +65,7 @@ class Excluding:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request."""
-        if scope["type"] == "http" and self._excluded(scope["path"]):
+        if scope["type"] in ("http", "websocket") and self._excluded(scope["path"]):
             scope[FASTAPI_KEY] = None
             await self._app(scope, receive, send)
         else:

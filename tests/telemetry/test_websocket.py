@@ -18,6 +18,7 @@ from starlette.websockets import WebSocket as StarletteSocket
 from telemetry import TelemetryMiddleware
 from telemetry import conventions as c
 from telemetry.http import upgraded
+from telemetry.litestar import TelemetryPlugin
 from telemetry.testing import capture_spans, fresh_telemetry
 
 PATHS = pytest.mark.parametrize("obstacle", ["", "a test's"], ids=["fast", "sdk"])
@@ -69,6 +70,20 @@ async def test_a_conversation_is_one_request_and_everything_in_it_has_its_trace(
     lines = [line for line in logs.lines if line[c.LOG_LOGGER] in ("access", logger.name)]
     assert [line[c.LOG_MESSAGE] for line in lines] == ["GET /rooms/7 101", "somebody entered 7"]
     assert {line[c.LOG_TRACE_ID] for line in lines} == {handshake.trace_id}
+
+
+@PATHS
+async def test_litestar_s_plugin_tells_of_handshakes_too(obstacle: str):
+    telemetry, logs = fresh_telemetry()
+    telemetry.recorder.obstacle = obstacle
+    app = Litestar([in_litestar], plugins=[TelemetryPlugin(telemetry)], openapi_config=None, logging_config=None)
+    async with app.lifespan():
+        await converse(app, "/rooms/7", "hello")
+        refused = await converse(app, "/nowhere", "hello")
+    telemetry.shutdown()
+    lines = [line for line in logs.lines if line[c.LOG_LOGGER] == c.ACCESS_LOGGER]
+    assert [(line[c.LOG_ENDPOINT], line[c.LOG_STATUS_CODE]) for line in lines] == [("/rooms/{room}", 101), ("", 403)]
+    assert [message["type"] for message in refused] == ["websocket.close"]
 
 
 async def converse(app: Any, path: str, text: str) -> list[dict[str, Any]]:
