@@ -107,8 +107,10 @@ class TelemetryMiddleware:
         finally:
             request.finish()
             detach(token)
-            # The scope and its record hold each other: without this, only the garbage collector would part them.
+            # The scope and its record hold each other, and so do an error's traceback, this frame and the record: without
+            # this, only the garbage collector would part them.
             scope.pop(SCOPE_KEY, None)
+            request.error = None
 
 
 def note_error(scope: Mapping[str, Any], error: BaseException) -> None:

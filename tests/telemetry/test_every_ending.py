@@ -1,6 +1,7 @@
 """The table of endings in `telemetry.asgi` is what happens: each row is played, with fast spans and the SDK's."""
 
 import asyncio
+import gc
 import re
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,6 +14,7 @@ from uvicorn.lifespan.on import LifespanOn
 
 from telemetry import TelemetryMiddleware, asgi
 from telemetry import conventions as c
+from telemetry.request import RequestRecord
 from telemetry.testing import capture_spans, fresh_telemetry
 
 ROW = re.compile(r"^\| (?P<what>.+?) \| (?P<status>.*?) \| (?P<error>.*?)\|$", re.MULTILINE)
@@ -146,6 +148,29 @@ async def test_an_ending_is_told_once_and_as_its_row_says(what: str, number: int
     assert span.attributes.get(c.ERROR_TYPE, "none") == line.get(c.LOG_ERROR_TYPE, "none") == error
     assert span.status == ("UNSET" if error == "none" else "ERROR")
     assert (line[c.LOG_TRACE_ID], line[c.LOG_SPAN_ID]) == (span.trace_id, span.span_id)
+
+
+@pytest.mark.parametrize("obstacle", ["", "a test's"], ids=["fast", "sdk"])
+async def test_no_ending_leaves_a_request_to_the_garbage_collector(obstacle: str):
+    telemetry, _ = fresh_telemetry()
+    telemetry.recorder.obstacle = obstacle
+    gc.collect()
+    gc.disable()
+    try:
+        for play in (play for plays in PLAYS.values() for play in plays):
+            await perform(play, telemetry)
+        # pytest holds the exceptions that were logged, and their frames.
+        left = records()
+        gc.collect()
+        assert records() == left
+    finally:
+        gc.enable()
+    telemetry.shutdown()
+
+
+def records() -> int:
+    """How many records of requests there are."""
+    return sum(issubclass(type(each), RequestRecord) for each in gc.get_objects())
 
 
 def expected(play: Play, number: int, status: str, error: str) -> tuple[int | None, str]:
