@@ -28,6 +28,8 @@ Send = Callable[[Message], Awaitable[None]]
 
 logger = logging.getLogger(__name__)
 
+# Lower ones (103 Early Hints) come before the answer (RFC 9110, section 15.2).
+FINAL: Final = 200
 # What Litestar raises from whatever fails after the first byte; compared by name, so that it need not be there.
 _LITESTAR_WRAPPER: Final = "LitestarException"
 _url_path: Final = otlp.TextAttribute(otlp.SPAN_ATTRIBUTE, c.URL_PATH)
@@ -113,7 +115,7 @@ class RequestRecord(FastSpan):
             await self._send({**message, "headers": headers})
         # Only now: what the server refuses (an invalid header, a second start) has reached nobody.
         status = message.get("status")
-        if not self.status and isinstance(status, int):
+        if not self.status and isinstance(status, int) and status >= FINAL:
             self.status = status
             self._trailers = bool(message.get("trailers", False))
 

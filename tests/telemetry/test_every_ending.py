@@ -59,6 +59,7 @@ PLAYS: dict[str, tuple[Play, ...]] = {
     "a HEAD request": (Play((start(), LAST), method="HEAD"),),
     "early hints or other 1xx before the answer": (
         Play(({"type": "http.response.early_hint", "links": [b"</a.css>; rel=preload"]}, start(), LAST)),
+        Play((start(103), start(), LAST)),
     ),
     "trailers that were announced, after the body": (
         Play((start(trailers=True), LAST, {"type": "http.response.trailers", "headers": []})),

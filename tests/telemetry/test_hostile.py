@@ -37,7 +37,7 @@ Step = tuple[str, Any]
 starts = st.fixed_dictionaries(
     {"type": st.just("http.response.start")},
     optional={
-        "status": st.sampled_from([200, 204, 404, 500, 503]),
+        "status": st.sampled_from([103, 200, 204, 404, 500, 503]),
         "headers": st.one_of(
             st.lists(st.tuples(st.binary(max_size=4), st.binary(max_size=4)), max_size=2),
             st.lists(st.lists(st.binary(max_size=4), min_size=2, max_size=2), max_size=2),
@@ -103,7 +103,7 @@ class Server:
             raise Theirs("the connection is broken")
         if self.strict:
             self.judge(message)
-        if message.get("type") == "http.response.start" and self.status is None:
+        if message.get("type") == "http.response.start" and self.status is None and message.get("status") != 103:
             self.status = message.get("status")
 
     def judge(self, message: dict[str, Any]) -> None:
