@@ -26,7 +26,8 @@
 The end is the last message of the answer; what the application does afterwards (background tasks) belongs to the same trace
 and not to the duration, and an exception of its is logged there. That a client has left is known where the application
 listens (`receive`): a server's `send` may hide it, as uvicorn's does. A WebSocket's handshake is a request
-(`telemetry.websocket`), its messages are none. Scopes that are not known pass through untouched.
+(`telemetry.websocket`), its messages are none. Scopes that are not known pass through untouched. When a lifespan ends, what is
+queued is exported before the server is told: uvicorn ends by the signal that stopped it, and nothing runs after that.
 """
 
 import asyncio
@@ -38,7 +39,7 @@ from opentelemetry.context import attach, detach
 
 from .errors import error_type_of
 from .http import known_methods
-from .request import Receive, RequestRecord, Scope, SdkRequest, Send, unwrap
+from .request import Message, Receive, RequestRecord, Scope, SdkRequest, Send, unwrap
 from .setup import Telemetry
 from .shapes import Peers, Shapes
 from .websocket import Handshake, SdkHandshake
@@ -48,6 +49,7 @@ ErrorType = Callable[[BaseException], str]
 
 # Where the request's record is found in its scope; also the sign that a layer further out has taken it.
 SCOPE_KEY: Final = "goshop.telemetry.request"
+_STOPPED: Final = frozenset({"lifespan.shutdown.complete", "lifespan.shutdown.failed"})
 # FastAPI (0.165) starts a server span of its own, in a trace of its own, wherever a provider is set up; with this key in the
 # scope it leaves that to whoever is further out.
 FASTAPI_KEY: Final = "fastapi.telemetry"
@@ -83,7 +85,7 @@ class TelemetryMiddleware:
         """Serve a request."""
         http = scope["type"] == "http"
         if not (http or scope["type"] == "websocket") or SCOPE_KEY in scope:
-            await self.app(scope, receive, send)
+            await self.app(scope, receive, self._flushing(send) if scope["type"] == "lifespan" else send)
             return
         scope[FASTAPI_KEY] = None
         if scope["path"] in self._exclude:
@@ -111,6 +113,16 @@ class TelemetryMiddleware:
             # this, only the garbage collector would part them.
             scope.pop(SCOPE_KEY, None)
             request.error = None
+
+    def _flushing(self, send: Send) -> Send:
+        """Export what is queued before the server learns that the application has stopped: it may end at once then."""
+
+        async def send_after_flush(message: Message) -> None:
+            if message.get("type") in _STOPPED:
+                await asyncio.to_thread(self.telemetry.flush)
+            await send(message)
+
+        return send_after_flush
 
 
 def note_error(scope: Mapping[str, Any], error: BaseException) -> None:

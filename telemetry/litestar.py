@@ -1,5 +1,6 @@
 """The Litestar way in: one plugin for the layer around the application and for the exceptions that it answers."""
 
+import asyncio
 from typing import Any
 
 from litestar import Litestar
@@ -25,6 +26,7 @@ class TelemetryPlugin(InitPlugin):
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
         """Register the hooks."""
         app_config.on_startup.append(self._wrap)
+        app_config.on_shutdown.append(self._flush)
         app_config.after_exception.append(_note)
         return app_config
 
@@ -32,6 +34,10 @@ class TelemetryPlugin(InitPlugin):
         # A restarted application (its lifespan ran twice) is wrapped already.
         if not isinstance(app.asgi_handler, TelemetryMiddleware):
             app.asgi_handler = TelemetryMiddleware(app.asgi_handler, self._telemetry, **self._options)  # type: ignore[arg-type,assignment]
+
+    async def _flush(self) -> None:
+        # A layer around Litestar would see the end of its lifespan; this one is further in.
+        await asyncio.to_thread(self._telemetry.flush)
 
 
 def note_errors(app: Litestar) -> None:

@@ -8,12 +8,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+import httpx
 import pytest
 import uvicorn
+from litestar import Litestar
 from uvicorn.lifespan.on import LifespanOn
 
-from telemetry import TelemetryMiddleware, asgi
+from telemetry import Telemetry, TelemetryMiddleware, asgi
 from telemetry import conventions as c
+from telemetry.litestar import TelemetryPlugin
 from telemetry.request import RequestRecord
 from telemetry.testing import capture_spans, fresh_telemetry
 
@@ -219,6 +222,44 @@ async def test_an_answer_after_a_100_continue_is_an_ordinary_one(served: Any):
         writer.close()
         span, line = await world.told()
     assert (line[c.LOG_STATUS_CODE], span.status) == (200, "UNSET")
+
+
+def by_the_layer(telemetry: Telemetry) -> Any:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            await receive()
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+            await send({"type": "lifespan.shutdown.complete"})
+            return
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body"})
+
+    return TelemetryMiddleware(app, telemetry)
+
+
+def by_the_plugin(telemetry: Telemetry) -> Any:
+    return Litestar(plugins=[TelemetryPlugin(telemetry)], logging_config=None, openapi_config=None)
+
+
+@pytest.mark.parametrize("make", [by_the_layer, by_the_plugin])
+async def test_what_is_queued_is_exported_before_a_server_learns_that_the_application_has_stopped(
+    make: Any, collector: Any, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", collector.url)
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "600000")
+    telemetry, _ = fresh_telemetry()
+    config = uvicorn.Config(make(telemetry), lifespan="on", log_config=None)
+    config.load()
+    lifespan = LifespanOn(config)
+    await lifespan.startup()
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(config.loaded_app), base_url="http://test") as client:
+        answer = await client.get("/")
+    waiting = list(collector.spans)
+    await lifespan.shutdown()
+    exported = [span.trace_id for span in collector.spans]
+    telemetry.shutdown()
+    assert (waiting, exported) == ([], [answer.headers["x-trace-id"]])
 
 
 async def test_a_lifespan_that_fails_stops_the_server_and_leaves_nothing():
