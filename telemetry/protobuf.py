@@ -17,7 +17,8 @@ CACHED: Final = 4_096
 # Encoded bytes; longer ones are rather texts than labels. Bounds a cache to 2 MB with its keys' share.
 LONGEST_CACHED: Final = 256
 
-_INT64: Final = range(-(2**63), 2**63)
+_INT64_MIN: Final = -(2**63)
+_INT64_MAX: Final = 2**63 - 1
 _UINT64: Final = 2**64 - 1
 _DOUBLE: Final = Struct("<d")
 
@@ -103,14 +104,15 @@ def any_value(value: Any) -> bytes:
     if isinstance(value, bool):
         return b"\x10\x01" if value else b"\x10\x00"
     if isinstance(value, int):
-        return b"\x18" + _int64(value)
+        # A plain one: an enumeration's (HTTPStatus) compares and shifts by code of its own.
+        return b"\x18" + _int64(int(value))
     if isinstance(value, float):
         return b"\x21" + _DOUBLE.pack(value)
     return _composite(value)
 
 
 def _int64(value: int) -> bytes:
-    if value not in _INT64:
+    if not _INT64_MIN <= value <= _INT64_MAX:
         raise ValueError(f"{value.bit_length()} bits do not fit into 64")
     return varint(value)
 

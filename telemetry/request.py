@@ -33,6 +33,7 @@ FINAL: Final = 200
 # What Litestar raises from whatever fails after the first byte; compared by name, so that it need not be there.
 _LITESTAR_WRAPPER: Final = "LitestarException"
 _url_path: Final = otlp.TextAttribute(otlp.SPAN_ATTRIBUTE, c.URL_PATH)
+_url_query: Final = otlp.TextAttribute(otlp.SPAN_ATTRIBUTE, c.URL_QUERY)
 _LAST_OF: Final = {
     "http.response.body": "more_body",
     "http.response.pathsend": "more_body",
@@ -116,7 +117,7 @@ class RequestRecord(FastSpan):
         # Only now: what the server refuses (an invalid header, a second start) has reached nobody.
         status = message.get("status")
         if not self.status and isinstance(status, int) and status >= FINAL:
-            self.status = status
+            self.status = int(status)
             self._trailers = bool(message.get("trailers", False))
 
     async def _end_answer(self, message: Message) -> None:
@@ -194,7 +195,7 @@ class RequestRecord(FastSpan):
         body = shape.template.failed_body if shape.failed else shape.template.body
         encoded = self.head() + times + body + peer.body + _url_path(self.path)
         if query:
-            encoded += otlp.attribute(otlp.SPAN_ATTRIBUTE, c.URL_QUERY, query)
+            encoded += _url_query(query)
         if self._notes is not None:
             encoded += otlp.attributes(self._notes.attributes) + said(self._notes)
         take(recorder.envelope, otlp.SPAN_HEADS[len(encoded)] + encoded)

@@ -2,6 +2,7 @@
 
 import asyncio
 from functools import partial
+from http import HTTPStatus
 from typing import Any
 
 import httpx
@@ -60,6 +61,17 @@ async def test_only_an_answer_of_500_and_above_is_an_error(served: Any, status: 
         span, line = await world.told()
     assert span.attributes.get(c.ERROR_TYPE, "") == line.get(c.LOG_ERROR_TYPE, "") == error
     assert span.status == ("ERROR" if error else "UNSET")
+
+
+async def test_a_status_may_be_an_enumeration_s(served: Any):
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": HTTPStatus.CREATED, "headers": []})
+        await send({"type": "http.response.body"})
+
+    async with served(app) as world:
+        await world.get()
+        span, line = await world.told()
+    assert (span.attributes[c.HTTP_RESPONSE_STATUS_CODE], line[c.LOG_STATUS_CODE]) == (201, 201)
 
 
 async def test_an_exception_before_the_first_byte_is_answered_with_a_problem_that_has_the_trace_id(served: Any):

@@ -2,6 +2,8 @@
 
 import logging
 from collections.abc import Iterator, Sequence
+from enum import IntEnum, IntFlag
+from http import HTTPStatus
 from typing import Any
 
 import pytest
@@ -308,3 +310,30 @@ def test_a_text_attribute_is_the_attribute(value: str):
 def test_a_varint_is_read_back_by_protobuf(number: int):
     decoded = KeyValue.FromString(b"\x12" + protobuf.varint(len(b := b"\x18" + protobuf.varint(number))) + b)
     assert decoded.value.int_value % 2**64 == number
+
+
+class Far(IntEnum):
+    LEAST = -(2**63)
+    MOST = 2**63 - 1
+    TOO_MUCH = 2**63
+
+
+class Mode(IntFlag):
+    READ = 4
+    WRITE = 2
+
+
+@pytest.mark.parametrize("number", [HTTPStatus.CREATED, Mode.READ | Mode.WRITE, Mode(0), Far.LEAST, Far.MOST])
+def test_an_enumeration_s_number_is_its_number(number: int):
+    """Looked for in a range, one is compared with each number of it: for centuries."""
+    assert protobuf.any_value(number) == protobuf.any_value(int(number))
+    assert otlp.attribute(otlp.SPAN_ATTRIBUTE, "n", number) == otlp.attribute(otlp.SPAN_ATTRIBUTE, "n", int(number))
+
+
+def test_an_enumeration_s_number_beyond_64_bits_is_left_out(caplog: pytest.LogCaptureFixture):
+    assert otlp.attribute(otlp.SPAN_ATTRIBUTE, "n", Far.TOO_MUCH) == b""
+    assert "64 bits do not fit" in caplog.text
+
+
+def test_a_boolean_is_none_of_them():
+    assert protobuf.any_value(value=True) == b"\x10\x01"
