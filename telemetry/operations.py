@@ -4,6 +4,7 @@ operation = recorder.begin(Template("SELECT products", SpanKind.CLIENT, {…}))
 operation.conclude({"db.response.status_code": "23505"}, failed=True)
 """
 
+import threading
 from collections.abc import Callable, Mapping
 from time import perf_counter_ns, time_ns
 from typing import Any, Final, Protocol
@@ -84,7 +85,7 @@ _NO_ENVELOPE: Final = otlp.Envelope(Resource({}), None)
 class Recorder:
     """Makes the spans of the instrumentation: fast ones where nothing stands against it."""
 
-    __slots__ = ("decide", "envelope", "follows_parent", "limits", "obstacle", "outlet", "tracer")
+    __slots__ = ("decide", "envelope", "follows_parent", "limits", "lock", "obstacle", "outlet", "tracer")
 
     def __init__(
         self,
@@ -105,6 +106,8 @@ class Recorder:
         # Whether a parent's flag is the decision, as with every sampler that is "parent based".
         self.follows_parent = self.decide("0" * 32, True) and not self.decide("0" * 32, False)
         self.limits = limits or SpanLimits()
+        # Held while a span's notes are begun; a forked child gets another one (`Provider`).
+        self.lock = threading.Lock()
 
     def begin(self, template: Template, context: Context | None = None) -> Operation:
         """Begin an operation below the current span, or below the one in `context`."""

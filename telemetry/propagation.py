@@ -108,16 +108,29 @@ def incoming(
     `by_name` are the same headers as a dictionary. What says no more than a `traceparent` is read here, at a tenth of the
     cost; anything unusual (several parents, another version, tracestate, baggage, other propagators) is `from_headers`'.
     """
-    if len(by_name) == len(headers) and b"tracestate" not in by_name and b"baggage" not in by_name:
+    if (
+        b"tracestate" not in by_name
+        and b"baggage" not in by_name
+        and (propagate.get_global_textmap() is _textmap.usual or _textmap.is_usual())
+    ):
         value = by_name.get(b"traceparent")
-        if propagate.get_global_textmap() is _textmap.usual or _textmap.is_usual():
-            if value is None:
-                return None, EMPTY, ()
-            if trusted and (match := _TRACEPARENT.fullmatch(value.decode("latin-1"))):
-                trace_id, span_id, flags = match.groups()
+        if value is None:
+            return None, EMPTY, ()
+        match = _TRACEPARENT.fullmatch(value.decode("latin-1"))
+        if match and (len(by_name) == len(headers) or _is_single(b"traceparent", headers)):
+            trace_id, span_id, flags = match.groups()
+            if trusted:
                 return (trace_id, span_id, int(flags, 16), None, True), EMPTY, ()
+            sender = SpanContext(
+                int(trace_id, 16), int(span_id, 16), is_remote=True, trace_flags=TraceFlags(int(flags, 16))
+            )
+            return None, EMPTY, (Link(sender),)
     context, links = from_headers(headers, trusted=trusted)
     return parent_of(get_current_span(context).get_span_context()), context, links
+
+
+def _is_single(name: bytes, headers: RawHeaders) -> bool:
+    return sum(header[0] == name for header in headers) == 1
 
 
 def from_headers(headers: RawHeaders, *, trusted: bool) -> tuple[Context, list[Link]]:

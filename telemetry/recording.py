@@ -156,7 +156,9 @@ class FastSpan(Span):
         if not self.flags & SAMPLED:
             return None
         if self._notes is None:
-            self._notes = Notes(self.recorder.limits)
+            # Threads that work for one request may note their first at the same moment.
+            with self.recorder.lock:
+                self._notes = self._notes or Notes(self.recorder.limits)
         return self._notes
 
     def set_attribute(self, key: str, value: AttributeValue) -> None:

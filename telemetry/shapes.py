@@ -4,6 +4,7 @@ Both caches are bounded: what does not fit is made for its request and let go, s
 """
 
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any, Final
 
 from opentelemetry.trace import SpanKind
@@ -69,10 +70,12 @@ class Shapes(dict[tuple[str, str, int, str], Shape]):
         self._cells = metrics.http_duration
 
     def make(self, known: str, method: str, route: str, status: int, error_type: str) -> Shape:
-        """Make a shape that was not there; kept as long as there is room, and never for a method that a caller made up."""
+        """Make a shape that was not there; it is kept, unless its method is one that a caller made up."""
         cell = self._cells[known, route, str(status or "")]
         shape = Shape((known, method), route, status, error_type, service=self._service, cell=cell)
-        if len(self) < LABEL_SETS and known is not c.OTHER_METHOD:
+        if known is not c.OTHER_METHOD:
+            if len(self) >= LABEL_SETS:
+                forget_half(self)
             self[method, route, status, error_type] = shape
         return shape
 
@@ -118,9 +121,16 @@ class Peers(dict[PeerKey, Peer]):
         peer = Peer(scope, key[0], key[1])
         if len(key[0]) + len(key[1]) <= LONGEST_KEPT:
             if len(self) >= PEERS:
-                self.clear()
+                forget_half(self)
             self[key] = peer
         return peer
+
+
+def forget_half(cache: dict[Any, Any]) -> None:
+    """Drop the older half of a full cache: dropping all would make its owner start over again and again."""
+    for key in list(islice(cache, len(cache) // 2)):
+        # Another thread's loop may have dropped it meanwhile.
+        cache.pop(key, None)
 
 
 def present(attributes: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import threading
 import uuid
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -158,6 +159,7 @@ class Provider(TracerProvider):
         """Describe the process anew; the SDK calls this in a forked child as well."""
         super()._update_resource(resource)
         if self._recorder is not None:
+            self._recorder.lock = threading.Lock()
             self._recorder.envelope = self.outlet.envelopes.of(self.resource, self._scope)
 
 

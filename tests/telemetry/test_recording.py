@@ -2,9 +2,13 @@
 
 import asyncio
 import logging
+import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -292,6 +296,27 @@ def test_a_span_that_has_ended_takes_nothing_more_and_says_so(caplog: pytest.Log
     assert len(spans) == 1
     assert not operation.span.is_recording()
     assert len(caplog.records) == 2
+
+
+def test_threads_that_note_their_first_at_one_moment_lose_nothing():
+    telemetry, provider = ours()
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with exported(provider) as spans, ThreadPoolExecutor(2) as pool:
+            for _ in range(300):
+                operation = telemetry.recorder.begin(Template("x", SpanKind.CLIENT), Context())
+                together = Barrier(2)
+                list(pool.map(partial(_note, operation.span, together), range(2)))
+                operation.conclude()
+    finally:
+        sys.setswitchinterval(interval)
+    assert [len(span.attributes) for span in spans] == [2] * 300
+
+
+def _note(span: trace.Span, together: Barrier, number: int) -> None:
+    together.wait(10)
+    span.set_attribute(f"thread{number}", number)
 
 
 def test_children_of_either_kind_belong_to_the_request():
