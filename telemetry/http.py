@@ -66,6 +66,11 @@ def host_and_port(host: str, server: Sequence[Any] | None) -> tuple[str, int]:
     return host.strip("[]") or (str(server[0]) if server else ""), int(own) if own.isdecimal() else 0
 
 
+def with_list_of_headers(message: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a message with its headers as a list: ASGI has any iterable, which may be read only once."""
+    return {**message, "headers": list(message.get("headers", ()))}
+
+
 def with_trace_headers(headers: Sequence[RawHeader], traceresponse: str, trace_id: str) -> list[RawHeader]:
     """Return an answer's headers with the trace's, readable by scripts of other origins where any header is.
 

@@ -12,7 +12,7 @@ from . import conventions as c
 from . import otlp
 from .access import access_line
 from .errors import error_type_of, record_error
-from .http import problem_of_defect, route_of, upgraded, with_trace_headers
+from .http import problem_of_defect, route_of, upgraded, with_list_of_headers, with_trace_headers
 from .propagation import from_headers, incoming, unrecorded_span
 from .recording import CURRENT_SPAN, SAMPLED, FastSpan, is_undecided, said
 from .redaction import redact_query
@@ -107,8 +107,10 @@ class RequestRecord(FastSpan):
 
     async def _start_answer(self, message: Message) -> None:
         try:
+            if type(message.get("headers")) is not list:
+                message = with_list_of_headers(message)
             traceresponse = f"00-{self.trace_id}-{self.span_id}-{self.flags:02x}"
-            headers = with_trace_headers(message.get("headers", ()), traceresponse, self.trace_id)
+            headers = with_trace_headers(message["headers"], traceresponse, self.trace_id)
         except (AttributeError, IndexError, TypeError):
             # None as ASGI has them: the server is the one to say so.
             await self._send(message)

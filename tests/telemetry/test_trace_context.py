@@ -170,6 +170,21 @@ async def test_the_trace_headers_of_a_proxied_answer_give_way(served: Any):
     assert got.headers.get_list("x-trace-id") == [span.trace_id]
 
 
+@pytest.mark.parametrize("kind", [iter, tuple, lambda headers: (header for header in headers), dict.fromkeys])
+async def test_headers_may_be_any_iterable_also_one_that_can_be_read_only_once(served: Any, kind: Any):
+    sent = [(b"content-type", b"a/b"), (b"set-cookie", b"a=b"), (b"access-control-allow-origin", b"*"), (b"x-b", b"c")]
+
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": kind(sent)})
+        await send({"type": "http.response.body"})
+
+    async with served(app) as world:
+        got = await world.get()
+        span, _ = await world.told()
+    assert [pair for pair in got.headers.raw if pair in sent] == sent
+    assert got.headers["x-trace-id"] == span.trace_id
+
+
 def test_other_headers_keep_their_order_and_their_spelling():
     headers = [(b"Set-Cookie", b"a"), (b"ETag", b"x"), (b"Set-Cookie", b"b")]
     assert with_trace_headers(headers, "r", "t")[:3] == headers
