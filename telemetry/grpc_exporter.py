@@ -22,8 +22,6 @@ RETRYABLE: Final = frozenset(
         grpc.StatusCode.OUT_OF_RANGE,
         grpc.StatusCode.UNAVAILABLE,
         grpc.StatusCode.DATA_LOSS,
-        # Only with a delay by the letter; the official exporter comes again in any case.
-        grpc.StatusCode.RESOURCE_EXHAUSTED,
     }
 )
 
@@ -52,9 +50,12 @@ class GrpcExporter:
             # Else gRPC takes up to two minutes to notice that the collector is back.
             self._channel.shutdown()
             self._channel = _Channel()
-        if code not in RETRYABLE:
-            return Rejected(message)
-        return Unavailable(message, _retry_delay(dict(error.trailing_metadata() or ())))
+        metadata = dict(error.trailing_metadata() or ())
+        # Without a delay it is no overload but a batch that is too large, today and tomorrow.
+        exhausted = code is grpc.StatusCode.RESOURCE_EXHAUSTED and RETRY_INFO in metadata
+        if code in RETRYABLE or exhausted:
+            return Unavailable(message, _retry_delay(metadata))
+        return Rejected(message)
 
     def close(self) -> None:
         """Close the channel."""

@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 FIRST_BACKOFF: Final = 0.5
 LAST_BACKOFF: Final = 30.0
 LONGEST_RETRY_AFTER: Final = 300.0
-# Bytes of spans in one batch: gRPC servers usually take no message above 4 MiB.
+# Bytes of spans in one batch, and so of one span: gRPC servers usually take no message above 4 MiB.
 LARGEST_BATCH: Final = 3 * 1024 * 1024
 
 
@@ -81,6 +81,7 @@ class SpanQueue:
         self._flush = False
         self._deadline = float("inf")
         self._failing = False
+        self._told_of_size = False
         self._empty()
         counts.queue = self
         anew = weakref.WeakMethod(self._start_anew)
@@ -118,6 +119,9 @@ class SpanQueue:
     def put(self, envelope: Envelope, span: bytes) -> None:
         """Take an ended span, encoded as `otlp.span` does; never waits for anything but the queue's lock."""
         size = len(span)
+        if size > LARGEST_BATCH:
+            self._refuse(size)
+            return
         # Half the cost of `with`, which is half the cost of all this.
         self._lock.acquire()
         try:
@@ -134,8 +138,15 @@ class SpanQueue:
         finally:
             self._lock.release()
 
+    def _refuse(self, size: int) -> None:
+        self.lose()
+        # Not under the lock: a handler of somebody's own may end a span.
+        if not self._told_of_size:
+            self._told_of_size = True
+            logger.warning("a span of %d bytes is larger than a batch may be, and lost; so will be others", size)
+
     def lose(self) -> None:
-        """Count an ended span that nobody can encode."""
+        """Count an ended span that nobody can encode or take."""
         with self._lock:
             self._counts.ended += 1
             self._counts.dropped[c.DROP_REJECTED] += 1
@@ -207,7 +218,7 @@ class SpanQueue:
         taken, size = 0, 0
         for span in islice(self._spans, self._limits.batch):
             size += len(span)
-            if taken and size > LARGEST_BATCH:
+            if size > LARGEST_BATCH:
                 size -= len(span)
                 break
             taken += 1

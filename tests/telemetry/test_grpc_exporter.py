@@ -114,6 +114,12 @@ def test_other_codes_are_final(exporter: GrpcExporter, server: GrpcCollector, co
         export(exporter, ended())
 
 
+def test_a_message_that_is_too_large_for_a_collector_is_not_sent_again(exporter: GrpcExporter):
+    """gRPC says RESOURCE_EXHAUSTED of it; only a collector that names a delay is out of what it will have again."""
+    with pytest.raises(Rejected, match="larger than max"):
+        export(exporter, ended(big="x" * 5_000_000))
+
+
 def test_a_collector_that_comes_back_gets_what_was_kept(make: Make, exporter: GrpcExporter, server: GrpcCollector):
     server.stop()
     queue, counts = make(exporter, spans=20, batch=5)

@@ -102,6 +102,20 @@ def test_the_queue_is_bounded_in_bytes_as_well(make: Make):
     release.set()
 
 
+def test_a_span_larger_than_a_batch_may_be_is_counted_as_rejected_and_holds_nobody_up(
+    make: Make, caplog: pytest.LogCaptureFixture
+):
+    exporter = Script()
+    queue, counts = make(exporter)
+    for _ in range(2):
+        queue.put(*ended(big="x" * span_queue.LARGEST_BATCH))
+    queue.put(*ended("small"))
+    assert queue.flush(PATIENCE)
+    assert (exporter.taken, counts.dropped[c.DROP_REJECTED], counts.dropped[c.DROP_FULL]) == (["small"], 2, 0)
+    assert caplog.text.count("larger than a batch may be") == 1
+    assert balance(queue, counts)
+
+
 def test_a_shutdown_exports_what_is_queued(make: Make):
     exporter = Script()
     queue, counts = make(exporter, delay=60.0)
