@@ -4,6 +4,9 @@ Order and time. In a running event loop lines are collected and written in one p
 there are `TURN_LINES`. A line of a thread, or of a process without a loop, goes out at once, after what was collected before
 it. So lines leave in the order in which they came, access lines and records of `logging` alike.
 
+Several processes. Workers of one server share a pipe: it gets whole lines of at most `PIPE_BUF` bytes (4,096) at once, which
+are not mixed with another process's. A longer line may be.
+
 Slow readers. A regular file is written directly. Anything else (a pipe, a terminal) may be read slowly or not at all: a
 thread writes to it from a buffer of `BUFFER_BYTES`. What does not fit, or cannot be written, is lost, counted in
 `telemetry_log_lines_lost_total`, and said in a line as soon as lines get through again.
@@ -66,10 +69,16 @@ class Destination(Protocol):
 
 
 class Sink:
-    """Writes lines to a file behind a stream, and keeps account of those that could not be written."""
+    """Writes lines to a file behind a stream, and keeps account of those that could not be written.
 
-    def __init__(self, stream: TextIO, count_lost: Callable[[float], None], report: LostReport) -> None:
+    At most `most` bytes go out at once, in whole lines; a longer line is a piece of its own.
+    """
+
+    def __init__(
+        self, stream: TextIO, count_lost: Callable[[float], None], report: LostReport, most: int = sys.maxsize
+    ) -> None:
         self._stream = stream
+        self._most = most
         self._count_lost = count_lost
         self._report = report
         self._untold = 0
@@ -111,12 +120,18 @@ class Sink:
         written = 0
         try:
             while written < len(text):
-                rest = memoryview(text)[written:] if written else text
+                ends = self._end_of_piece(text, written)
+                rest = text if ends - written == len(text) else memoryview(text)[written:ends]
                 # Asked each time: behind the number of a closed stream there may be somebody else's file by now.
                 written += _write_some(self._stream.fileno(), rest)
         except (OSError, ValueError):
             return written
         return written
+
+    def _end_of_piece(self, text: bytes, begin: int) -> int:
+        if len(text) - begin <= self._most:
+            return len(text)
+        return (text.rfind(b"\n", begin, begin + self._most) + 1) or (text.find(b"\n", begin) + 1) or len(text)
 
 
 def _write_some(descriptor: int, data: bytes | memoryview) -> int:
@@ -314,5 +329,6 @@ def open_output(stream: TextIO | None, count_lost: Callable[[float], None], repo
         mode = os.fstat(stream.fileno()).st_mode
     except (AttributeError, OSError, ValueError):
         return StreamOutput(stream)
-    sink = Sink(stream, count_lost, report)
+    # Other workers may have the same pipe, which keeps no larger writes apart.
+    sink = Sink(stream, count_lost, report, select.PIPE_BUF if stat.S_ISFIFO(mode) else sys.maxsize)
     return LineOutput(sink if stat.S_ISREG(mode) else BufferedSink(sink))

@@ -365,6 +365,42 @@ def test_closing_waits_for_the_buffer_but_not_for_ever(pipe: tuple[int, TextIO],
     assert 0.04 < time.monotonic() - began < 2.0
 
 
+SHARING = """
+import logging, sys, telemetry
+shop = telemetry.configure("order")
+for n in range(1000):
+    logging.info("%s %d %s", sys.argv[1], n, "x" * (n % 900))
+shop.shutdown(60.0)
+"""
+
+
+def test_lines_of_processes_that_share_a_pipe_are_neither_torn_nor_merged(pipe: tuple[int, TextIO]):
+    reading, stream = pipe
+    command = [sys.executable, "-c", SHARING]
+    writers = [subprocess.Popen([*command, str(who)], cwd=ROOT, stdout=stream) for who in range(3)]
+    stream.close()
+    got = b""
+    # Small pieces: the pipe is full nearly always, so that a large write goes in bit by bit.
+    while piece := os.read(reading, 1_000):
+        got += piece
+    assert [writer.wait(PATIENCE) for writer in writers] == [0, 0, 0]
+    came = [json.loads(line)["message"].split()[:2] for line in got.splitlines()]
+    for who in range(3):
+        assert [int(number) for name, number in came if name == str(who)] == list(range(1_000))
+
+
+def test_a_piece_of_a_pipe_is_as_many_whole_lines_as_go_in_at_once(
+    pipe: tuple[int, TextIO], lost: Lost, monkeypatch: pytest.MonkeyPatch
+):
+    reading, stream = pipe
+    pieces: list[bytes] = []
+    real = os.write
+    monkeypatch.setattr(os, "write", lambda fd, data: (pieces.append(bytes(data)), real(fd, data))[1])
+    Sink(stream, lost, told, most=10).write(b"1\n22\n333\n4444\n" + b"5" * 12 + b"\n6\n", 6)
+    assert pieces == [b"1\n22\n333\n", b"4444\n", b"5" * 12 + b"\n", b"6\n"]
+    assert os.read(reading, 100) == b"".join(pieces)
+
+
 def test_lines_are_counted_as_lost_when_the_reader_is_gone(lost: Lost):
     reading, writing = os.pipe()
     os.close(reading)
