@@ -1,50 +1,86 @@
-"""Keeps secrets out of logs and spans: values are replaced where their name, or their own shape, gives them away."""
+"""Keeps secrets out of logs and spans: values are replaced where their name, or their own shape, gives them away.
+
+Callers choose much of what is read here. So every pattern takes time in proportion to the text (a run of characters is
+entered at its first one only, and never given back), and no more than `LONGEST_TEXT` of it is looked at.
+"""
 
 import re
 from collections.abc import Mapping
+from math import isfinite
 from typing import Any, Final
+from urllib.parse import unquote_plus
 
 REDACTED: Final = "[redacted]"
+# Longer texts are cut: a line must fit into what collectors of lines take (Promtail's default is 256 KiB).
+LONGEST_TEXT: Final = 32_768
+# Looked at behind a cut, and then left out: of a secret that is cut there is nothing to recognize.
+_SEAM: Final = 512
 # Deeper than this nothing is looked at, and nothing is shown.
 DEPTH: Final = 6
 
 # Secrets wherever they stand in a name (userpassword), and those that only a whole word names: a span is no PAN.
-_ANYWHERE: Final = r"authorization|cookie|passw(?:or)?d|passphrase|secret|api[-_]?key|private[-_]?key"
-_WORDS: Final = r"token|credential|card(?:[-_]?(?:number|holder))?|cvv|cvc|iban|pan"
+_ANYWHERE: Final = (
+    r"authorization|cookie|passw(?:or)?d|passphrase|secret|session[-_]?id|(?:api|access|private|signing)[-_]?key"
+)
+_WORDS: Final = r"token|credential|card(?:[-_]?(?:number|holder))?|cvv|cvc|iban|otp|pan"
 _KEY: Final = re.compile(
-    rf"(?i:{_ANYWHERE}) | (?:^|[-_.\s]|(?<=[a-z0-9])(?=[A-Z])) (?i:{_WORDS}) s? (?:$|[-_.\s]|(?=[A-Z0-9]))", re.VERBOSE
+    rf"""(?i:{_ANYWHERE}) | (?i:token)s?$
+    | (?:^|[^A-Za-z0-9]|(?<=[a-z0-9])(?=[A-Z])) (?i:{_WORDS}) s? (?:$|[^A-Za-z0-9]|(?=[A-Z0-9]))""",
+    re.VERBOSE,
 )
-_PAIR: Final = re.compile(
-    r"""(?P<name>[\w.-]+)(?P<equals>["']?\s*[:=]\s*)
-    (?P<value>(?:bearer|basic|digest)\s+[^\s"',;]+ | "(?:[^"\\]|\\.)*" | '(?:[^'\\]|\\.)*' | [^\s"',;&}\])]+)""",
-    re.IGNORECASE | re.VERBOSE,
+# Of a URL's parameters only: elsewhere a code is a status's, and a signature a function's.
+_PARAMETER: Final = re.compile(r"(?:^|[^a-z])sig(?:nature)?$|^(?:auth[-_]?)?code$|^pwd$", re.IGNORECASE)
+# What the lowered text contains where there may be a secret; most texts have none of it and are done.
+_STEMS: Final = (
+    *("authorization", "cookie", "passw", "passphrase", "secret", "session", "key", "token", "credential", "card"),
+    *("cvv", "cvc", "iban", "otp", "pan", "sig=", "signature=", "code=", "pwd="),
 )
-_COOKIES: Final = re.compile(r"(\b(?:set-)?cookie[\"']?\s*[:=]\s*)[^\r\n\"']+", re.IGNORECASE)
-_BEARER: Final = re.compile(r"\b(bearer|basic)\s+[\w.~+/=-]{8,}", re.IGNORECASE)
-_JWT: Final = re.compile(r"\beyJ[\w-]{5,}\.[\w-]+\.[\w-]*")
-_URL_PASSWORD: Final = re.compile(r"(\w://[^\s/:@]*:)[^\s/@]+@")
+_SHAPES: Final = ("bearer", "basic", "eyj", "://")
+_SUSPICIOUS: Final = (*_STEMS, *_SHAPES)
+_MANY_DIGITS: Final = re.compile(r"\d{4}[ -]?\d{4}")
+# In a path a colon separates nothing: `/tokens:revoke`.
+_SUSPICIOUS_PATH: Final = re.compile(r"[=%@]|eyJ|[3-6]\d{3}[ -]?\d{4}")
+
+_NAME: Final = re.compile(
+    rf"""(?<![\w.-]) (?=[\w.-]*?(?i:{"|".join(stem.rstrip("=") for stem in _STEMS)}))
+    (?P<name>[\w.-]++) (?P<close>[\\"'\]]{{0,4}}+) [^\S\r\n]*+ (?P<sign>[:=]{{1,2}}+) [^\S\r\n]*+""",
+    re.VERBOSE,
+)
+_QUOTED: Final = re.compile(r""""(?:[^"\\\r\n]++|\\.?)*+"?|'(?:[^'\\\r\n]++|\\.?)*+'?""")
+_LINE: Final = re.compile(r"[^\r\n]++")
+_FIELD: Final = re.compile(r"[\[{][^\r\n]*+|[^,}\]\r\n]++")
+_WORD: Final = re.compile(r"(?:(?:bearer|basic|digest)\s++)?+[^\s&]++", re.IGNORECASE)
+_WHOLE_LINE: Final = re.compile("authorization|cookie", re.IGNORECASE)
+
+_BEARER: Final = re.compile(r"\b(bearer|basic)\s++[\w.~+/=-]{8,}+", re.IGNORECASE)
+# JSON Web Tokens, signed ones and encrypted ones; the prefix is one's that was put behind another word.
+_JWT: Final = re.compile(r"(?<![\w-])(?>[\w-]*?eyJ)[\w-]{5,}+(?:\.[\w-]*+){2,4}+")
+_URL_PASSWORD: Final = re.compile(r"(\w://[^\s/:@]*+:)[^\s/]+@")
 _CARD: Final = re.compile(r"(?<![\w.-])[3-6]\d{3}(?:[ -]?\d){9,15}(?![\w-])")
-# What every secret in running text contains; most texts have none of it and are done.
-_SUSPICIOUS: Final = re.compile(rf"{_ANYWHERE}|{_WORDS}|bearer|basic\s|eyJ|://|\d{{4}}[ -]?\d{{4}}", re.IGNORECASE)
 
 
 def redact_text(text: str) -> str:
-    """Replace secrets in running text: `password=…`, `Authorization: Bearer …`, tokens, card numbers, URLs' passwords."""
-    if _SUSPICIOUS.search(text) is None:
-        return text
-    text = _COOKIES.sub(rf"\1{REDACTED}", text)
-    text = _PAIR.sub(_without_value, text)
-    text = _BEARER.sub(rf"\1 {REDACTED}", text)
-    text = _JWT.sub(REDACTED, text)
-    text = _URL_PASSWORD.sub(rf"\1{REDACTED}@", text)
-    return _CARD.sub(_without_card, text)
+    """Replace secrets in running text: `password: …`, `Authorization: Bearer …`, tokens, card numbers, URLs' passwords.
+
+    A text longer than `LONGEST_TEXT` is cut.
+    """
+    if len(text) > LONGEST_TEXT:
+        return _cut(text)
+    return _redacted(text) if _is_suspicious(text) else text
+
+
+def shortened(text: str) -> str:
+    """Return a text that is no longer than `LONGEST_TEXT`; it says how long it was."""
+    return text if len(text) <= LONGEST_TEXT else _marked(text, len(text))
 
 
 def redact_value(key: str, value: Any, depth: int = DEPTH) -> Any:
-    """Return a log value without secrets: all of it where the key names one, else what is found inside."""
+    """Return a log value that JSON has, without secrets: all of it where the key names one, else what is found inside."""
     if is_secret(key) and value not in (None, "", True, False):
         return REDACTED
     match value:
+        case float() if not isfinite(value):
+            return str(float(value))
         case bool() | int() | float() | None:
             return value
         case Mapping() if depth:
@@ -61,23 +97,101 @@ def is_secret(key: str) -> bool:
 
 
 def redact_query(query: str) -> str:
-    """Return a URL's query with the values of secret parameters replaced."""
-    if not query or _SUSPICIOUS.search(query) is None:
+    """Return a URL's query with the values of secret parameters replaced; cut like a text."""
+    query = shortened(query)
+    if "%" not in query and "+" not in query and not _is_suspicious(query):
         return query
-    return "&".join(_parameter(part) for part in query.split("&"))
+    return "&".join([_parameter(part) for part in query.split("&")])
+
+
+def redact_path(path: str) -> str:
+    """Return a URL's path without secrets: tokens and card numbers in it, and parameters (`/items;token=…`)."""
+    if _SUSPICIOUS_PATH.search(path) is None:
+        return path
+    segments = _URL_PASSWORD.sub(rf"\1{REDACTED}@", shortened(path)).split("/")
+    return "/".join([";".join([_parameter(part) for part in segment.split(";")]) for segment in segments])
+
+
+def _cut(text: str) -> str:
+    redacted = _redacted(text[: LONGEST_TEXT + _SEAM])
+    return _marked(redacted[: max(len(redacted) - _SEAM, 0)], len(text))
+
+
+def _marked(text: str, length: int) -> str:
+    mark = f"… ({length} characters)"
+    return text[: LONGEST_TEXT - len(mark)] + mark
+
+
+def _is_suspicious(text: str) -> bool:
+    # Faster than one pattern with all of them, which would try each at each character.
+    lowered = text.lower()
+    for stem in _SUSPICIOUS:
+        if stem in lowered:
+            return True
+    return _MANY_DIGITS.search(text) is not None
+
+
+def _redacted(text: str) -> str:
+    # Before the names: of a number with spaces these would take the first group only.
+    text = _CARD.sub(_without_card, text)
+    text = _without_named(text)
+    text = _BEARER.sub(rf"\1 {REDACTED}", text)
+    text = _JWT.sub(REDACTED, text) if "eyJ" in text else text
+    return _URL_PASSWORD.sub(rf"\1{REDACTED}@", text) if "://" in text else text
+
+
+def _without_named(text: str) -> str:
+    """Replace the values behind names of secrets."""
+    parts: list[str] = []
+    at = told = 0
+    while name := _NAME.search(text, at):
+        at = name.end()
+        value = _value(name) if _names_a_secret(name) else None
+        if value is not None:
+            parts += text[told:at], _in_place_of(value)
+            at = told = value.end()
+    return "".join([*parts, text[told:]])
+
+
+def _names_a_secret(name: re.Match[str]) -> bool:
+    if is_secret(name["name"]):
+        return True
+    before = name.string[name.start() - 1 : name.start()]
+    return before in ("?", "&") and _PARAMETER.search(name["name"]) is not None
+
+
+def _value(name: re.Match[str]) -> re.Match[str] | None:
+    """Return what belongs to a name: a word behind `=`, the line behind `:`, the field where names are quoted."""
+    text, at = name.string, name.end()
+    if text.startswith(REDACTED, at):
+        return None
+    if quoted := _QUOTED.match(text, at):
+        return quoted
+    if '"' in name["close"] or "'" in name["close"]:
+        return _FIELD.match(text, at)
+    if ":" in name["sign"] or _WHOLE_LINE.search(name["name"]):
+        return _LINE.match(text, at)
+    return _WORD.match(text, at)
+
+
+def _in_place_of(value: re.Match[str]) -> str:
+    text = value[0]
+    if value.re is _QUOTED:
+        return f"{text[0]}{REDACTED}{text[0]}"
+    # What closes the brackets and quotes around it.
+    return REDACTED + text[len(text.rstrip(",;)}]'\"")) :] if value.re is _WORD else REDACTED
 
 
 def _parameter(part: str) -> str:
-    name, equals, _ = part.partition("=")
-    return f"{name}={REDACTED}" if equals and is_secret(name) else redact_text(part)
-
-
-def _without_value(match: re.Match[str]) -> str:
-    if not is_secret(match["name"]):
-        return match[0]
-    value = match["value"]
-    quote = value[0] if value[0] in "\"'" and len(value) > 1 else ""
-    return f"{match['name']}{match['equals']}{quote}{REDACTED}{quote}"
+    """Return a parameter, or a part of a path, without a secret; its name and its value may be percent-encoded."""
+    name, equals, value = part.partition("=")
+    decoded = unquote_plus(name)
+    if equals and value and (is_secret(decoded) or _PARAMETER.search(decoded)):
+        return f"{name}={REDACTED}"
+    text = unquote_plus(value if equals else part)
+    if not _is_suspicious(text) or _redacted(text) == text:
+        return part
+    return f"{name}={REDACTED}" if equals else REDACTED
 
 
 def _without_card(match: re.Match[str]) -> str:
