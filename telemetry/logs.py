@@ -18,10 +18,8 @@ from pythonjsonlogger.core import RESERVED_ATTRS, BaseJsonFormatter
 from . import conventions as c
 from .errors import error_type_of
 from .output import Output
-from .redaction import redact_value
+from .redaction import LONGEST_TEXT, redact_value, shortened
 
-# Longer texts are cut: a line must fit into what collectors of lines take (Promtail's default is 256 KiB).
-LONGEST_TEXT: Final = 32_768
 _OURS: Final = frozenset(
     {c.LOG_TIMESTAMP, c.LOG_LEVEL, c.LOG_LOGGER, c.LOG_MESSAGE, c.LOG_SERVICE}
     | {c.LOG_TRACE_ID, c.LOG_SPAN_ID, c.LOG_TRACE_FLAGS}
@@ -37,7 +35,7 @@ def rfc3339(nanoseconds: int) -> str:
 def json_text(text: str) -> str:
     """Return a string as JSON in ASCII; what is no Unicode (a lone surrogate) becomes U+FFFD."""
     if len(text) > LONGEST_TEXT:
-        text = f"{text[:LONGEST_TEXT]}… ({len(text)} characters)"
+        text = shortened(text)
     if not text.isascii():
         text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     # DEL is the only control character that JSON in ASCII leaves as it is.

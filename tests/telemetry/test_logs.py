@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from telemetry import conventions as c
-from telemetry.logs import LONGEST_TEXT, LogFormatter, LogHandler, json_text, rfc3339
-from telemetry.redaction import REDACTED, is_secret, redact_query, redact_text, redact_value
+from telemetry.logs import LogFormatter, LogHandler, json_text, rfc3339
+from telemetry.redaction import LONGEST_TEXT, REDACTED, is_secret, redact_query, redact_text, redact_value
 
 logger = logging.getLogger("test.logs")
 ALWAYS = [c.LOG_TIMESTAMP, c.LOG_LEVEL, c.LOG_LOGGER, c.LOG_MESSAGE, c.LOG_SERVICE]
@@ -115,6 +115,11 @@ def test_every_text_comes_back_as_it_was(text: str):
 def test_an_endless_text_is_cut_and_says_so():
     assert json.loads(json_text("x" * 100_000)).endswith("… (100000 characters)")
     assert len(json_text("x" * 100_000)) < LONGEST_TEXT + 100
+
+
+def test_a_number_that_json_has_not_is_written_as_a_text():
+    line = formatted(ratio=float("nan"), nested={"most": [float("inf"), -float("inf"), 0.5]})
+    assert (line["ratio"], line["nested"]) == ("nan", {"most": ["inf", "-inf", 0.5]})
 
 
 async def test_no_path_can_forge_an_access_line(served: Any):
