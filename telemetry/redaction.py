@@ -15,6 +15,9 @@ REDACTED: Final = "[redacted]"
 LONGEST_TEXT: Final = 32_768
 # Looked at behind a cut, and then left out: of a secret that is cut there is nothing to recognize.
 _SEAM: Final = 512
+# Paths that are kept, and the length up to which they are: 1 MB at most.
+PATHS: Final = 4_096
+LONGEST_KEPT: Final = 128
 # Deeper than this nothing is looked at, and nothing is shown.
 DEPTH: Final = 6
 
@@ -39,7 +42,7 @@ _SHAPES: Final = ("bearer", "basic", "eyj", "://")
 _SUSPICIOUS: Final = (*_STEMS, *_SHAPES)
 _MANY_DIGITS: Final = re.compile(r"\d{4}[ -]?\d{4}")
 # In a path a colon separates nothing: `/tokens:revoke`.
-_SUSPICIOUS_PATH: Final = re.compile(r"[=%@]|eyJ|[3-6]\d{3}[ -]?\d{4}")
+_SUSPICIOUS_PATH: Final = re.compile(r"[=%@]|eyJ|[3-6]\d{3}(?:[ -]?\d){9}")
 
 _NAME: Final = re.compile(
     rf"""(?<![\w.-]) (?=[\w.-]*?(?i:{"|".join(stem.rstrip("=") for stem in _STEMS)}))
@@ -110,6 +113,21 @@ def redact_path(path: str) -> str:
         return path
     segments = _URL_PASSWORD.sub(rf"\1{REDACTED}@", shortened(path)).split("/")
     return "/".join([";".join([_parameter(part) for part in segment.split(";")]) for segment in segments])
+
+
+class Paths(dict[bytes, str]):
+    """The paths of requests as text without secrets, by what was sent; harmless ones are kept, as they come again."""
+
+    def __missing__(self, raw: bytes) -> str:
+        # Some servers leave the query there.
+        bare = raw.partition(b"?")[0]
+        path = bare.decode("latin-1")
+        redacted = redact_path(path)
+        if redacted is path and len(raw) == len(bare) <= LONGEST_KEPT:
+            if len(self) >= PATHS:
+                self.clear()
+            self[raw] = path
+        return redacted
 
 
 def _cut(text: str) -> str:

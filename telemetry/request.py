@@ -15,7 +15,7 @@ from .errors import error_type_of, record_error
 from .http import problem_of_defect, route_of, upgraded, with_list_of_headers, with_trace_headers
 from .propagation import from_headers, incoming, unrecorded_span
 from .recording import CURRENT_SPAN, SAMPLED, FastSpan, is_undecided, said
-from .redaction import redact_query
+from .redaction import Paths, redact_query
 from .shapes import SERVER_ERROR, STANDARD, Peer, Shape
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 FINAL: Final = 200
 # What Litestar raises from whatever fails after the first byte; compared by name, so that it need not be there.
 _LITESTAR_WRAPPER: Final = "LitestarException"
+_paths: Final = Paths()
 _url_path: Final = otlp.TextAttribute(otlp.SPAN_ATTRIBUTE, c.URL_PATH)
 _url_query: Final = otlp.TextAttribute(otlp.SPAN_ATTRIBUTE, c.URL_QUERY)
 _LAST_OF: Final = {
@@ -73,7 +74,7 @@ class RequestRecord(FastSpan):
         self.known_method = method if method in layer.methods else c.OTHER_METHOD
         # Early: mounts rewrite the path.
         raw_path: bytes = scope.get("raw_path") or scope["path"].encode("utf-8", "replace")
-        self.path = (raw_path.partition(b"?")[0] if b"?" in raw_path else raw_path).decode("latin-1")
+        self.path = _paths[raw_path]
         layer.in_progress[self.known_method].inc()
 
     def start_span(self) -> Context:

@@ -16,6 +16,7 @@ from .http import host_and_port
 from .logs import json_text
 from .metrics import Metrics
 from .recording import Template
+from .redaction import redact_text
 
 PEERS: Final = 4_096
 # Bytes of what a caller chooses; longer ones are nobody's habit, and not kept.
@@ -96,7 +97,7 @@ class Peer:
                 c.SERVER_PORT: port,
                 c.CLIENT_ADDRESS: who,
                 c.NETWORK_PROTOCOL_VERSION: scope.get("http_version", ""),
-                c.USER_AGENT_ORIGINAL: agent.decode("latin-1"),
+                c.USER_AGENT_ORIGINAL: redact_text(agent.decode("latin-1")),
             }
         )
         self.body = otlp.attributes(self.attributes)

@@ -4,15 +4,19 @@ import json
 import re
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from telemetry import conventions as c
 from telemetry import redaction
 from telemetry.redaction import (
     LONGEST_TEXT,
+    PATHS,
     REDACTED,
+    Paths,
     is_secret,
     redact_path,
     redact_query,
@@ -182,6 +186,17 @@ def test_a_harmless_path_stays_as_it_is(path: str):
     assert redact_path(path) == path
 
 
+def test_paths_are_kept_where_they_are_harmless_and_short():
+    paths = Paths()
+    assert paths[b"/items/1?token=SECRET"] == "/items/1"
+    assert [paths[b"/cards/" + CARD.encode()] for _ in range(2)] == [f"/cards/{REDACTED}"] * 2
+    assert paths[b"/" + b"x" * 500] == "/" + "x" * 500
+    assert not paths
+    for number in range(3 * PATHS):
+        assert paths[b"/%d" % number] == f"/{number}"
+        assert len(paths) <= PATHS
+
+
 def test_a_long_text_is_cut_and_no_half_of_a_secret_is_left():
     text = "x" * (LONGEST_TEXT - 40) + f" {CARD} " + "y" * LONGEST_TEXT
     redacted = redact_text(text)
@@ -232,3 +247,19 @@ PIECES = st.lists(
 @given(PIECES)
 def test_redacting_twice_is_redacting_once(text: str):
     assert redact_text(redact_text(text)) == redact_text(text)
+
+
+@pytest.mark.parametrize("spans", [{}, {"obstacle": "the test wants spans of the SDK"}], ids=["fast", "sdk"])
+async def test_nothing_that_is_told_of_a_request_has_its_secrets(served: Any, spans: dict[str, str]):
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body"})
+
+    async with served(app, **spans) as world:
+        await world.get(f"/verify/{JWT}?code=SECRET", headers={"user-agent": f"robot/1 (token={JWT})"})
+        span, line = await world.told()
+    assert span.attributes[c.URL_PATH] == line[c.LOG_PATH] == f"/verify/{REDACTED}"
+    assert span.attributes[c.URL_QUERY] == f"code={REDACTED}"
+    assert span.attributes[c.USER_AGENT_ORIGINAL] == f"robot/1 (token={REDACTED})"
+    assert line[c.LOG_MESSAGE] == f"GET /verify/{REDACTED} 200"
+    assert "SECRET" not in f"{span}{line}"
