@@ -41,14 +41,19 @@ def _below_mounts(scope: Mapping[str, Any], path: str) -> str:
     """Return a template of Starlette's with the mounts above it, of which the scope has only the path that they matched."""
     # A mount's own path is there as well; https://github.com/encode/starlette: `Mount.matches`
     inner = "" if hasattr(scope.get("route"), "routes") else path
-    mounts: str = scope["root_path"].removeprefix(scope["app_root_path"])
-    for name, value in scope.get("path_params", {}).items():
+    segments: list[str] = scope["root_path"].removeprefix(scope["app_root_path"]).split("/")
+    end = len(segments)
+    # The last parameter first, each as far right as it can be: a value may be the same text as a segment before it.
+    for name, value in reversed(scope.get("path_params", {}).items()):
         if f"{{{name}}}" in inner or f"{{{name}:" in inner:
             continue
-        if f"/{value}" not in mounts:
+        matched = str(value).split("/")
+        starts = [i for i in range(1, end - len(matched) + 1) if segments[i : i + len(matched)] == matched]
+        if not starts:
             return inner
-        mounts = mounts.replace(f"/{value}", f"/{{{name}}}", 1)
-    return mounts + inner
+        end = starts[-1]
+        segments[end : end + len(matched)] = [f"{{{name}}}"]
+    return "/".join(segments) + inner
 
 
 def _mount(scope: Mapping[str, Any]) -> str:

@@ -236,8 +236,17 @@ def nested() -> Starlette:
     api = FastAPI()
     api.get("/inner/{x}")(lambda x: x)
     tenants = Mount("/tenants/{tenant}", routes=[Route("/items/{item:int}", ok), Mount("/files", bare)])
+    either = Mount("/{tenant}/in/{place}", routes=[Route("/items/{item}", ok)])
+    direct = Mount("/direct/{tenant}", routes=[Route("/items/{item}", ok)])
+    versions = Mount("/v{version}", routes=[Route("/items/{item}", ok)])
+    files = Mount("/trees/{branch:path}/of", routes=[Route("/items/{item}", ok)])
     routes: list[Any] = [Mount("/api", routes=[Route("/items/{item}", ok), tenants]), Mount("/fastapi", api)]
+    routes += [direct, versions, files, either]
     return Starlette(routes=routes)
+
+
+# Each is a part of a segment that stands before it, or a whole one.
+VALUES = ("a", "ap", "api", "d", "direct", "t", "tenants", "1", "10", "items")
 
 
 @pytest.mark.parametrize(
@@ -251,6 +260,16 @@ def nested() -> Starlette:
         ("/api/none", "/api"),
         ("/fastapi/inner/7", "/fastapi/inner/{x}"),
         ("/fastapi/none", "/fastapi"),
+        *((f"/api/tenants/{value}/items/7", "/api/tenants/{tenant}/items/{item:int}") for value in VALUES),
+        *((f"/direct/{value}/items/{value}", "/direct/{tenant}/items/{item}") for value in VALUES),
+        *(
+            (f"/{value}/in/{value}/items/7", "/{tenant}/in/{place}/items/{item}")
+            for value in VALUES
+            if value not in ("api", "direct")
+        ),
+        ("/in/in/x/items/7", "/in/{tenant}/{place}/items/{item}"),
+        ("/trees/a/of/1/of/items/7", "/trees/{branch}/of/items/{item}"),
+        ("/v1/items/1", "/items/{item}"),
     ],
 )
 async def test_a_route_below_mounts_is_named_with_them_and_without_what_the_caller_chose(path: str, route: str):
