@@ -54,4 +54,6 @@ def access_line(request: "RequestRecord", shape: "Shape", peer: "Peer", duration
 def _exception(request: "RequestRecord") -> str:
     if request.error is None:
         return ""
-    return f',"{c.LOG_EXCEPTION}":{json_text(redacted_traceback(request.error))}'
+    # The span says the same.
+    request.stacktrace = redacted_traceback(request.error)
+    return f',"{c.LOG_EXCEPTION}":{json_text(request.stacktrace)}'

@@ -5,7 +5,7 @@ import logging
 from opentelemetry.trace import Span
 
 from . import conventions as c
-from .redaction import redact_text
+from .redaction import redact_text, without_middle
 
 
 def error_type_of(error: BaseException) -> str:
@@ -15,8 +15,9 @@ def error_type_of(error: BaseException) -> str:
 
 
 def redacted_traceback(error: BaseException) -> str:
-    """Return an exception's traceback without secrets."""
-    return redact_text(logging.Formatter().formatException((type(error), error, error.__traceback__)))
+    """Return an exception's traceback without secrets, and without its middle where it is long."""
+    text = logging.Formatter().formatException((type(error), error, error.__traceback__))
+    return redact_text(without_middle(text))
 
 
 def message_of(error: BaseException) -> str:
@@ -27,15 +28,15 @@ def message_of(error: BaseException) -> str:
         return "<exception str() failed>"
 
 
-def record_error(span: Span, error: BaseException) -> None:
-    """Add an exception to a span as an event, without secrets.
+def record_error(span: Span, error: BaseException, stacktrace: str = "") -> None:
+    """Add an exception to a span as an event, without secrets; `stacktrace` is its redacted traceback where there is one.
 
     Not by the span's own `record_exception`: that formats the traceback, and the message, before they can be replaced.
     """
     attributes = {
         c.EXCEPTION_TYPE: error_type_of(error),
         c.EXCEPTION_MESSAGE: redact_text(message_of(error)),
-        c.EXCEPTION_STACKTRACE: redacted_traceback(error),
+        c.EXCEPTION_STACKTRACE: stacktrace or redacted_traceback(error),
         c.EXCEPTION_ESCAPED: str(False),
     }
     span.add_event(c.EXCEPTION_EVENT, attributes)

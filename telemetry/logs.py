@@ -18,7 +18,7 @@ from pythonjsonlogger.core import RESERVED_ATTRS, BaseJsonFormatter
 from . import conventions as c
 from .errors import error_type_of
 from .output import Output
-from .redaction import LONGEST_TEXT, redact_value, shortened
+from .redaction import LONGEST_TEXT, redact_value, shortened, without_middle
 
 _OURS: Final = frozenset(
     {c.LOG_TIMESTAMP, c.LOG_LEVEL, c.LOG_LOGGER, c.LOG_MESSAGE, c.LOG_SERVICE}
@@ -64,7 +64,8 @@ class LogFormatter(BaseJsonFormatter):
         log_data.update({f"{k}_" if k in _OURS else k: v for k, v in extra.items() if k != c.LOG_MESSAGE})
         if record.exc_info and record.exc_info[1] is not None:
             log_data[c.LOG_ERROR_TYPE] = error_type_of(record.exc_info[1])
-            log_data[c.LOG_EXCEPTION] = message_dict.get("exc_info") or self.formatException(record.exc_info)
+            text = message_dict.get("exc_info") or self.formatException(record.exc_info)
+            log_data[c.LOG_EXCEPTION] = without_middle(text) if isinstance(text, str) else text
 
     def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
         """Take secrets out."""

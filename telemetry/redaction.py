@@ -77,6 +77,18 @@ def shortened(text: str) -> str:
     return text if len(text) <= LONGEST_TEXT else _marked(text, len(text))
 
 
+def without_middle(text: str) -> str:
+    """Return a text no longer than `LONGEST_TEXT`, with its first and its last lines: a traceback says at its end what failed.
+
+    The end begins with a line: what would be in front of it may be the name of a secret.
+    """
+    if len(text) <= LONGEST_TEXT:
+        return text
+    half = (LONGEST_TEXT - _SEAM) // 2
+    last = text.find("\n", len(text) - half)
+    return f"{text[:half]}… ({len(text)} characters)…{text[last:] if last >= 0 else ''}"
+
+
 def redact_value(key: str, value: Any, depth: int = DEPTH) -> Any:
     """Return a log value that JSON has, without secrets: all of it where the key names one, else what is found inside."""
     if is_secret(key) and value not in (None, "", True, False):

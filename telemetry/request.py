@@ -52,7 +52,7 @@ class RequestRecord(FastSpan):
     __slots__ = (
         *("_layer", "_receive", "_send", "_trailers", "abandoned", "disconnected", "error", "escaped"),
         *("finished", "headers", "known_method", "last_sent", "method", "path", "scope", "started", "started_unix"),
-        "status",
+        *("stacktrace", "status"),
     )
 
     # Of the types of messages that answer it.
@@ -67,6 +67,7 @@ class RequestRecord(FastSpan):
         self._trailers = self.abandoned = self.disconnected = self.escaped = self.finished = False
         self.last_sent = self.status = 0
         self.error: BaseException | None = None
+        self.stacktrace = ""
         self.scope = scope
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         method: str = scope["method"] if "method" in scope else upgraded(scope)[0]
@@ -83,11 +84,17 @@ class RequestRecord(FastSpan):
         Not kept here: the context holds the span, and only the garbage collector would part them.
         """
         layer = self._layer
-        parent, context, links = incoming(self.scope["headers"], self.headers, trusted=layer.trust_incoming)
+        try:
+            parent, context, links = incoming(self.scope["headers"], self.headers, trusted=layer.trust_incoming)
+            around = Context({**context, CURRENT_SPAN: self})
+        except Exception:
+            # A propagator of somebody's own; the request is not to blame.
+            logger.exception("the trace context of %s %s cannot be read", self.method, self.path)
+            parent, links, around = None, (), Context({CURRENT_SPAN: self})
         FastSpan.__init__(self, layer.recorder, parent)
         if links:
             self.add_links(links)
-        return Context({**context, CURRENT_SPAN: self})
+        return around
 
     async def receive(self) -> Message:
         """Pass a message on, and notice that the client has left."""
@@ -185,7 +192,7 @@ class RequestRecord(FastSpan):
             self.ended = True
             return
         if self.error is not None and shape.failed:
-            record_error(self, self.error)
+            record_error(self, self.error, self.stacktrace)
         self.ended = True
         start = self.started_unix
         times = otlp.TIMES.pack(otlp.START, start, otlp.END, start + duration)
@@ -243,7 +250,13 @@ class SdkRequest(RequestRecord):
 
     def start_span(self) -> Context:
         """Begin the span; see `RequestRecord`."""
-        parent, links = from_headers(self.scope["headers"], trusted=self._layer.trust_incoming)
+        try:
+            parent, links = from_headers(self.scope["headers"], trusted=self._layer.trust_incoming)
+            parent = Context(parent)
+        except Exception:
+            # As on the other path.
+            logger.exception("the trace context of %s %s cannot be read", self.method, self.path)
+            parent, links = Context(), []
         span = self._span = self._start_span(parent, links)
         ids = span.get_span_context()
         self.trace_id, self.span_id, self.flags = f"{ids.trace_id:032x}", f"{ids.span_id:016x}", int(ids.trace_flags)
@@ -280,7 +293,7 @@ class SdkRequest(RequestRecord):
                 if is_undecided(span):
                     span.set_status(StatusCode.ERROR)
                 if self.error is not None:
-                    record_error(span, self.error)
+                    record_error(span, self.error, self.stacktrace)
         span.end(self.started_unix + duration)
 
     def _unsaid(self, attributes: Mapping[str, Any]) -> dict[str, Any]:

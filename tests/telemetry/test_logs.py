@@ -80,6 +80,36 @@ def test_an_exception_is_named_and_kept_whole():
     assert "exc_info" not in line
 
 
+def fails(depth: int, message: str) -> None:
+    if not depth:
+        raise ValueError(message)
+    # By two lines in turn: equal ones a traceback counts instead.
+    fails_in_turn(depth, message)
+
+
+def fails_in_turn(depth: int, message: str) -> None:
+    fails(depth - 1, message)
+
+
+def test_of_a_long_traceback_both_ends_are_kept():
+    try:
+        fails(300, "the end, password=SECRET")
+    except ValueError:
+        line = formatted(error=sys.exc_info())
+    assert LONGEST_TEXT // 2 < len(line[c.LOG_EXCEPTION]) <= LONGEST_TEXT
+    assert line[c.LOG_EXCEPTION].startswith("Traceback")
+    assert line[c.LOG_EXCEPTION].endswith(f"ValueError: the end, password={REDACTED}")
+
+
+def test_of_an_endless_message_the_beginning_is_kept():
+    try:
+        fails(0, "the beginning, password=" + "y" * 100_000)
+    except ValueError:
+        line = formatted(error=sys.exc_info())
+    assert f"ValueError: the beginning, password={REDACTED}" in line[c.LOG_EXCEPTION]
+    assert "yy" not in line[c.LOG_EXCEPTION]
+
+
 def test_extras_are_fields_and_cannot_replace_the_contract_s():
     line = formatted(order="7", trace_id="forged", level="critical", nested={"a": [1, None, True]})
     assert (line["order"], line["nested"]) == ("7", {"a": [1, None, True]})

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from telemetry import access, errors, redaction
 from telemetry import conventions as c
-from telemetry import redaction
+from telemetry.errors import redacted_traceback
 from telemetry.redaction import (
     LONGEST_TEXT,
     PATHS,
@@ -263,3 +264,28 @@ async def test_nothing_that_is_told_of_a_request_has_its_secrets(served: Any, sp
     assert span.attributes[c.USER_AGENT_ORIGINAL] == f"robot/1 (token={REDACTED})"
     assert line[c.LOG_MESSAGE] == f"GET /verify/{REDACTED} 200"
     assert "SECRET" not in f"{span}{line}"
+
+
+@pytest.mark.parametrize("spans", [{}, {"obstacle": "the test wants spans of the SDK"}], ids=["fast", "sdk"])
+async def test_an_exception_is_put_into_words_once_and_bounded(
+    served: Any, monkeypatch: pytest.MonkeyPatch, spans: dict[str, str]
+):
+    made: list[str] = []
+
+    def counted(error: BaseException) -> str:
+        made.append(redacted_traceback(error))
+        return made[-1]
+
+    async def app(_scope: Any, _receive: Any, _send: Any) -> None:
+        raise LookupError("password: SECRET\n" + "y" * 100_000)
+
+    monkeypatch.setattr(access, "redacted_traceback", counted)
+    monkeypatch.setattr(errors, "redacted_traceback", counted)
+    async with served(app, **spans) as world:
+        await world.get("/")
+        span, line = await world.told()
+    said = dict(span.events[0].attributes)
+    assert made == [said[c.EXCEPTION_STACKTRACE]] == [line[c.LOG_EXCEPTION]]
+    assert len(said[c.EXCEPTION_MESSAGE]) == LONGEST_TEXT
+    assert LONGEST_TEXT // 3 < len(line[c.LOG_EXCEPTION]) < LONGEST_TEXT
+    assert "SECRET" not in f"{said}{line}"
