@@ -32,6 +32,8 @@ PREFIX: Final = "OTEL_EXPORTER_OTLP_"
 DEFAULT_ENDPOINT: Final = "http://localhost:4318"
 # https://opentelemetry.io/docs/specs/otlp/#retryable-response-codes
 RETRYABLE: Final = frozenset({429, 502, 503, 504})
+# Bytes; what a collector says of a batch is some words at most.
+LARGEST_ANSWER: Final = 64 * 1024
 _OK: Final = range(200, 300)
 # The fastest level: spans repeat themselves, so that the slowest one saves a tenth for five times the time. 31 is gzip.
 _COMPRESS: Final[Mapping[str, Callable[[bytes], bytes]]] = {
@@ -162,10 +164,16 @@ class HttpExporter:
                 timeout=urllib3.Timeout(total=min(timeout, self.timeout)),
                 retries=False,
                 redirect=False,
+                preload_content=False,
             )
+            try:
+                content = answer.read(LARGEST_ANSWER)
+            finally:
+                # Ends a connection that has more to say; one that has not is kept already.
+                answer.close()
         except urllib3.exceptions.HTTPError as error:
             raise Unavailable(f"{self._endpoint}: {error}") from None
-        return self._judge(answer)
+        return self._judge(answer, content)
 
     def _connected(self) -> "urllib3.PoolManager":
         """Return this process's connections: a forked child must not write into its parent's."""
@@ -174,12 +182,12 @@ class HttpExporter:
                 self._process, self._connections = os.getpid(), _connections(self._endpoint, self._environ)
             return self._connections
 
-    def _judge(self, answer: "urllib3.BaseHTTPResponse") -> int:
+    def _judge(self, answer: "urllib3.BaseHTTPResponse", content: bytes) -> int:
         if answer.status in RETRYABLE:
             raise Unavailable(f"{self._endpoint} answers {answer.status}", _retry_after(answer.headers))
         if answer.status not in _OK:
-            raise Rejected(f"{self._endpoint} answers {answer.status}: {answer.data[:200]!r}")
-        return _refused(answer.data, answer.headers.get("content-type", ""))
+            raise Rejected(f"{self._endpoint} answers {answer.status}: {content[:200]!r}")
+        return _refused(content, answer.headers.get("content-type", ""))
 
     def close(self) -> None:
         """Close the connections."""
@@ -206,10 +214,10 @@ def _seconds(environ: Mapping[str, str]) -> float:
 
 
 def _connections(endpoint: str, environ: Mapping[str, str]) -> "urllib3.PoolManager":
-    import urllib3  # noqa: PLC0415 - see HttpExporter.export
+    from .connections import connections  # noqa: PLC0415 - see HttpExporter.export
 
-    proxy = _proxy(endpoint)
-    return (partial(urllib3.ProxyManager, proxy) if proxy else urllib3.PoolManager)(
+    return connections(
+        _proxy(endpoint),
         num_pools=1,
         maxsize=1,
         ca_certs=setting("CERTIFICATE", environ=environ) or None,

@@ -4,7 +4,10 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +66,61 @@ def test_a_collector_that_hangs_is_given_up_after_the_time_out(collector: Any):
     with pytest.raises(Unavailable):
         export(over_http(collector, TIMEOUT="0.1"), ended())
     assert time.monotonic() - began < 3.0
+
+
+@contextmanager
+def answering(beginning: bytes, more: bytes, pause: float) -> Iterator[tuple[str, list[int]]]:
+    """A collector that answers with a beginning and then with more and more; yields its URL and the bytes it got rid of."""
+    over, sent = threading.Event(), [0]
+
+    def answer() -> None:
+        connection, _ = server.accept()
+        with connection, suppress(OSError):
+            connection.recv(65_536)
+            connection.sendall(beginning)
+            while not over.wait(pause):
+                connection.sendall(more)
+                sent[0] += len(more)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=answer)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.getsockname()[1]}/v1/traces", sent
+        finally:
+            over.set()
+            thread.join()
+
+
+@pytest.mark.parametrize(
+    "beginning", [b"HTTP/1.1 20", b"HTTP/1.1 200 OK\r\nx-a: ", b"HTTP/1.1 200 OK\r\ncontent-length: 60000\r\n\r\n"]
+)
+def test_a_collector_that_drips_is_given_up_after_the_time_out(beginning: bytes):
+    began = time.monotonic()
+    with answering(beginning, b"0", 0.02) as (url, _), pytest.raises(Unavailable):
+        HttpExporter(url, {}).export(b"", 0, 0.3)
+    assert 0.2 < time.monotonic() - began < 1.5
+
+
+def test_no_more_of_an_answer_is_read_than_can_be_of_use():
+    with (
+        answering(b"HTTP/1.1 400 Bad\r\n\r\n", b"x" * 65_536, 0.0) as (url, sent),
+        pytest.raises(Rejected, match="400"),
+    ):
+        HttpExporter(url, {}).export(b"", 0, 5.0)
+    # What the buffers of two sockets hold is out of the collector's sight as well.
+    assert sent[0] < 16_000_000
+
+
+def test_a_connection_serves_one_batch_after_the_other(collector: Any):
+    exporter = over_http(collector)
+    collector.answers = [(503, {}), (200, {}), (400, {})]
+    collector.refuses = 1
+    for outcome in (Unavailable, None, Rejected, None):
+        with pytest.raises(outcome) if outcome else nullcontext():
+            export(exporter, ended(), ended())
+    assert len(collector.requests) == 4
+    assert exporter._connections.connection_from_url(collector.url).num_connections == 1
 
 
 def test_a_collector_s_certificate_is_checked_against_the_file_that_was_named(tls_collector: Any):
