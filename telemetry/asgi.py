@@ -98,8 +98,9 @@ class TelemetryMiddleware:
         else:
             kind = SdkHandshake if self.recorder.obstacle else Handshake
         request = scope[SCOPE_KEY] = kind(self, scope, receive, send)
-        token = attach(request.start_span())
+        token = None
         try:
+            token = attach(request.start_span())
             await self.app(scope, request.receive, request.send)
             if not request.status:
                 await request.answer_defect()
@@ -108,7 +109,8 @@ class TelemetryMiddleware:
             raise
         finally:
             request.finish()
-            detach(token)
+            if token is not None:
+                detach(token)
             # The scope and its record hold each other, and so do an error's traceback, this frame and the record: without
             # this, only the garbage collector would part them.
             scope.pop(SCOPE_KEY, None)

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from opentelemetry import trace
+from opentelemetry import propagate, trace
+from opentelemetry.propagators.textmap import TextMapPropagator
 from opentelemetry.trace import StatusCode
 
 from telemetry import Telemetry, TelemetryMiddleware
@@ -253,3 +254,34 @@ def test_who_cannot_name_an_exception_leaves_it_its_own_name(obstacle: str, name
     span, line = world.once()
     assert line[c.LOG_ERROR_TYPE].endswith(".Theirs")
     assert span.status == "ERROR"
+
+
+class Propagator(TextMapPropagator):
+    """Finds whatever it is given: what is no context, or an exception to raise."""
+
+    fields: set[str] = set()  # noqa: RUF012 - the interface's
+
+    def __init__(self, found: Any) -> None:
+        self.found = found
+
+    def extract(self, *_: Any, **__: Any) -> Any:
+        if isinstance(self.found, Exception):
+            raise self.found
+        return self.found
+
+    def inject(self, *_: Any, **__: Any) -> None:
+        pass
+
+
+@PATHS
+@pytest.mark.parametrize("found", [None, 7, LookupError("no")])
+def test_a_propagator_that_fails_costs_a_request_its_parent_and_nothing_else(
+    obstacle: str, found: Any, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(propagate, "get_global_textmap", lambda: Propagator(found))
+    monkeypatch.setattr(propagate, "extract", lambda *given: Propagator(found).extract(*given))
+    server = Server(iter(()), True, 100)
+    world = play(obstacle, server, ANSWER, scope(headers=[(b"traceparent", f"00-{TRACE}-{PARENT}-01".encode())]))
+    span, line = world.once()
+    assert (line[c.LOG_STATUS_CODE], span.parent_id) == (server.status, "") == (200, "")
+    assert [each for each in world.logs.lines if each[c.LOG_LEVEL] == "error"]
