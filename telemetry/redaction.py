@@ -143,8 +143,9 @@ class Paths(dict[bytes, str]):
 
 
 def _cut(text: str) -> str:
-    redacted = _redacted(text[: LONGEST_TEXT + _SEAM])
-    return _marked(redacted[: max(len(redacted) - _SEAM, 0)], len(text))
+    text, length = text[: LONGEST_TEXT + _SEAM], len(text)
+    redacted = _redacted(text) if _is_suspicious(text) else text
+    return _marked(redacted[: max(len(redacted) - _SEAM, 0)], length)
 
 
 def _marked(text: str, length: int) -> str:
