@@ -79,6 +79,8 @@ class SpanQueue:
         self._limits = limits
         self._closed = False
         self._flush = False
+        # Whether a flush has yet to cut a pause short.
+        self._hurry = False
         self._deadline = float("inf")
         self._failing = False
         self._told_of_size = False
@@ -161,12 +163,15 @@ class SpanQueue:
             self._changed.notify_all()
 
     def flush(self, timeout: float) -> bool:
-        """Export what is queued now; False when it took longer than `timeout` seconds."""
+        """Export what is queued now; False when it took longer than `timeout` seconds.
+
+        A batch that waits for its next try has one at once, as the collector may be back.
+        """
         with self._changed:
-            self._flush = True
+            self._flush = self._hurry = True
             self._changed.notify_all()
             done = self._changed.wait_for(self._idle, timeout)
-            self._flush = False
+            self._flush = self._hurry = False
         return done
 
     def _idle(self) -> bool:
@@ -262,10 +267,11 @@ class SpanQueue:
             self._changed.notify_all()
 
     def _pause(self, seconds: float) -> None:
-        """Wait before the next try; a shutdown shortens the wait, its deadline ends it."""
+        """Wait before the next try; a flush ends the wait, a shutdown shortens it, whose deadline ends it."""
         with self._changed:
             if not self._closed:
-                self._changed.wait_for(lambda: self._closed, seconds)
+                self._changed.wait_for(lambda: self._closed or self._hurry, seconds)
+                self._hurry = False
             elif self._in_flight:
                 self._changed.wait_for(lambda: not self._in_flight, min(seconds, FIRST_BACKOFF))
 

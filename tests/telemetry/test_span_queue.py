@@ -157,6 +157,24 @@ def test_a_flush_waits_until_everything_is_out(make: Make):
     assert (counts.exported, queue.queued) == (3, 0)
 
 
+def test_a_flush_does_not_wait_for_the_next_try_of_an_outage(make: Make):
+    queue, counts = make(Script(Unavailable("503", retry_after=60.0)))
+    queue.put(*ended())
+    wait(lambda: not queue._spans)
+    assert queue.flush(5.0)
+    assert counts.exported == 1
+
+
+def test_a_flush_tries_once_what_an_outage_holds_up(make: Make):
+    exporter = Script(*[Unavailable("503", retry_after=60.0)] * 10)
+    queue, _ = make(exporter)
+    queue.put(*ended())
+    wait(lambda: len(exporter.timeouts) == 1)
+    for tries in (2, 3):
+        assert not queue.flush(0.1)
+        assert len(exporter.timeouts) == tries
+
+
 def test_a_flush_says_when_it_took_too_long(make: Make):
     release = threading.Event()
     queue, _ = make(Script(lambda: release.wait(PATIENCE)))
