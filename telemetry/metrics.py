@@ -1,7 +1,7 @@
 """Every metric of the contract, made once per registry; labels are bound once and kept."""
 
+import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final, Protocol
 from weakref import WeakKeyDictionary, WeakSet
 
@@ -90,26 +90,31 @@ class Holding(Protocol):
     """A queue of spans, as far as its books go."""
 
     @property
-    def lock(self) -> AbstractContextManager[Any]:
-        """Keeps its books as they are."""
-
-    @property
     def queued(self) -> int:
         """How many spans it holds."""
 
 
 class SpanCounts(Collector):
-    """How many spans ended, were exported and were dropped; whoever changes it holds the lock of its queue."""
+    """How many spans ended, were exported and were dropped; whoever changes it holds its lock."""
 
     def __init__(self) -> None:
         self.ended = 0
         self.exported = 0
         self.dropped = {c.DROP_FULL: 0, c.DROP_REJECTED: 0, c.DROP_SHUTDOWN: 0}
         self.queue: Holding | None = None
+        # One for all queues that are counted here. Reentrant: a signal handler, or a finalizer that the collector of
+        # garbage runs, may end a span in the thread that holds it.
+        self.lock = threading.RLock()
+
+    def start_anew(self) -> None:
+        """Be fit for use in a forked child: nothing is queued, and nobody holds the lock."""
+        self.lock = threading.RLock()
+        # Not a subtraction: another thread of the parent may have been in the middle of counting.
+        self.ended = self.exported + sum(self.dropped.values())
 
     def collect(self) -> Iterator[Metric]:
         """Yield the three counters and what is queued, all of one moment: ended = exported + dropped + queued."""
-        with self.queue.lock if self.queue else nullcontext():
+        with self.lock:
             ended, exported, dropped = self.ended, self.exported, dict(self.dropped)
             queued = self.queue.queued if self.queue else 0
         yield CounterMetricFamily(c.SPANS_ENDED, "Sampled spans that ended.", value=ended)

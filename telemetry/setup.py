@@ -2,6 +2,7 @@
 
 import logging
 import os
+import time
 from typing import Final, TextIO
 
 from opentelemetry import trace
@@ -21,6 +22,8 @@ from .tracing import Provider, describe, global_provider, queue_limits
 logger = logging.getLogger(__name__)
 
 FLUSH_SECONDS: Final = 5.0
+# How much of the time at the end the spans may take; the rest is for log lines, which say what was not exported.
+SPANS_SHARE: Final = 0.9
 
 
 class Telemetry:
@@ -66,9 +69,10 @@ class Telemetry:
         """
         # Litestar hands itself to every hook that takes anything: `on_shutdown=[telemetry.shutdown]` must not fail, unseen.
         seconds = timeout if isinstance(timeout, int | float) else FLUSH_SECONDS
+        ends = time.monotonic() + seconds
         if self._queue is not None:
-            self._queue.close(seconds)
-        self.output.close(seconds)
+            self._queue.close(seconds * SPANS_SHARE)
+        self.output.close(max(0.0, ends - time.monotonic()))
 
 
 def configure(
@@ -88,7 +92,8 @@ def configure(
     Log lines go to `stream`, the standard output by default; `level` is the least severe one of the records that are
     written (access lines always are). `trust_incoming=False` is for a process that strangers call: their trace context is
     linked to instead of continued. The standard `OTEL_*` variables are honoured; one that cannot be followed raises
-    `telemetry.exporters.ConfigurationError`. A second call takes the place of the first.
+    `telemetry.exporters.ConfigurationError`. A second call takes the place of the first,
+    whose spans are exported before that, within 5 s.
     """
     metrics = metrics_of(registry)
     output = open_output(stream, metrics.log_lines_lost.inc, lost_line(service))
@@ -111,6 +116,9 @@ def _recorder(provider: Provider | None, tracer: trace.Tracer, version: str) -> 
 
 
 def _export(provider: Provider, metrics: Metrics) -> SpanQueue | None:
+    if (before := provider.outlet.queue) is not None:
+        # First, as two must not have one file, nor one set of books.
+        before.close(FLUSH_SECONDS)
     disabled = os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
     exporter = None if disabled else exporter_from()
     provider.outlet.queue = SpanQueue(exporter, metrics.spans, queue_limits()) if exporter else None

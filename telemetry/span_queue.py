@@ -11,10 +11,9 @@ import threading
 import time
 import weakref
 from collections import deque
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, set_value
 
@@ -94,23 +93,16 @@ class SpanQueue:
         self._spans: deque[bytes] = deque()
         self._envelopes: deque[Envelope] = deque()
         self._in_flight = self._flying_bytes = 0
-        self._room, self._byte_room = self._limits.spans, self._limits.bytes
+        self._room, self._byte_room = (0 if self._closed else self._limits.spans), self._limits.bytes
         self._wake_at = 1
-        # Reentrant: a signal handler, or a finalizer that the collector of garbage runs, may end a span in here.
-        self._lock = threading.RLock()
+        self._lock = self._counts.lock
         self._changed = threading.Condition(self._lock)
         self._thread: threading.Thread | None = None
 
     def _start_anew(self) -> None:
         """Start empty in a forked child: it has no export thread, and its parent exports what was waiting."""
+        self._counts.start_anew()
         self._empty()
-        # Not a subtraction: another thread of the parent may have been in the middle of `put`.
-        self._counts.ended = self._counts.exported + sum(self._counts.dropped.values())
-
-    @property
-    def lock(self) -> AbstractContextManager[Any]:
-        """Keeps the books as they are while they are read."""
-        return self._lock
 
     @property
     def queued(self) -> int:

@@ -8,6 +8,7 @@ import logging
 import os
 import re
 import sys
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Final
@@ -24,7 +25,7 @@ from .exporters import ConfigurationError
 from .logs import LogHandler, take_over_uvicorn
 from .metrics_server import MetricsAddress, serve_metrics
 from .request import Receive, Scope, Send
-from .setup import FLUSH_SECONDS
+from .setup import FLUSH_SECONDS, SPANS_SHARE
 
 logger = logging.getLogger(__name__)
 
@@ -112,10 +113,10 @@ def _flushing(signals: AbstractContextManager[None]) -> Iterator[None]:
         try:
             yield
         finally:
-            telemetry = process_telemetry()
-            if not telemetry.flush(FLUSH_SECONDS):
+            telemetry, ends = process_telemetry(), time.monotonic() + FLUSH_SECONDS
+            if not telemetry.flush(FLUSH_SECONDS * SPANS_SHARE):
                 logger.warning("%d spans were not exported before the end", telemetry.queued)
-            telemetry.output.close(FLUSH_SECONDS)
+            telemetry.output.close(max(0.0, ends - time.monotonic()))
 
 
 def layered(app: Any) -> Any:

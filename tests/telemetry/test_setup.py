@@ -188,6 +188,63 @@ def test_the_second_configuration_takes_the_place_of_the_first():
     second.shutdown()
 
 
+TWICE = """
+import sys, telemetry, threading
+first = telemetry.configure("first")
+for _ in range(3):
+    first.tracer.start_span("x").end()
+second = telemetry.configure("second")
+counts = second.metrics.spans
+assert counts.ended == counts.exported + sum(counts.dropped.values()) + second.queued
+second.tracer.start_span("y").end()
+assert second.flush()
+assert [t.name for t in threading.enumerate()].count("telemetry-export") == 1
+first.shutdown()
+second.shutdown()
+assert counts is first.metrics.spans
+print(counts.ended, counts.exported, counts.dropped, first.queued, second.queued)
+"""
+
+
+def test_two_configurations_keep_one_set_of_books(tmp_path: Path):
+    environ = os.environ | {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": f"file:{tmp_path / 'spans'}"}
+    command = [sys.executable, "-c", TWICE]
+    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
+    assert done.stdout == "4 4 {'full': 0, 'rejected': 0, 'shutdown': 0} 0 0\n", done.stderr
+    assert [(span.name, span.service) for span in read_spans(tmp_path / "spans")] == [
+        *[("x", "first")] * 3,
+        ("y", "second"),
+    ]
+
+
+def test_a_shutdown_keeps_its_bound_when_neither_the_collector_nor_the_reader_of_the_log_is_there():
+    code = """
+import logging, time, telemetry
+shop = telemetry.configure("a")
+shop.tracer.start_span("x").end()
+for _ in range(200):
+    logging.warning("x" * 1_000)
+began = time.monotonic()
+shop.shutdown(1.0)
+print(time.monotonic() - began, file=__import__("sys").stderr, flush=True)
+__import__("os")._exit(0)
+"""
+    environ = os.environ | {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}
+    reading, writing = os.pipe()
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=environ,
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        check=True,
+        timeout=30,
+    )
+    os.close(reading)
+    os.close(writing)
+    assert 0.9 < float(done.stderr) < 1.4
+
+
 def test_uvicorn_s_own_lines_become_ours_and_its_access_lines_go():
     theirs = logging.StreamHandler(sys.stdout)
     for name in ("uvicorn", "uvicorn.access"):
