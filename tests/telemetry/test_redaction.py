@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from opentelemetry import trace
 
 from telemetry import access, errors, redaction
 from telemetry import conventions as c
@@ -289,3 +290,16 @@ async def test_an_exception_is_put_into_words_once_and_bounded(
     assert len(said[c.EXCEPTION_MESSAGE]) == LONGEST_TEXT
     assert LONGEST_TEXT // 3 < len(line[c.LOG_EXCEPTION]) < LONGEST_TEXT
     assert "SECRET" not in f"{said}{line}"
+
+
+@pytest.mark.parametrize("spans", [{}, {"obstacle": "the test wants spans of the SDK"}], ids=["fast", "sdk"])
+async def test_what_an_application_says_of_its_span_itself_stays(served: Any, spans: dict[str, str]):
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        trace.get_current_span().record_exception(LookupError("password: its own"))
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body"})
+
+    async with served(app, **spans) as world:
+        await world.get("/")
+        span, _ = await world.told()
+    assert dict(span.events[0].attributes)[c.EXCEPTION_MESSAGE] == "password: its own"
