@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+# The names that `opentelemetry-instrument` knows exporters by.
+_PROTOCOLS: Final = {"otlp_proto_http": "http/protobuf", "otlp_proto_grpc": "grpc"}
 PREFIX: Final = "OTEL_EXPORTER_OTLP_"
 DEFAULT_ENDPOINT: Final = "http://localhost:4318"
 # https://opentelemetry.io/docs/specs/otlp/#retryable-response-codes
@@ -58,13 +60,13 @@ def exporter_from(environ: Mapping[str, str] = os.environ) -> Exporter | None:
     Raises `ConfigurationError`, and `OSError` when a `file:` cannot be opened.
     """
     kind = environ.get("OTEL_TRACES_EXPORTER", "").strip()
-    if kind not in {"", "otlp", "none"}:
-        raise ConfigurationError(f"OTEL_TRACES_EXPORTER={kind}: expected otlp or none")
-    if kind == "none" or not (endpoint := _endpoint(environ, wanted=kind == "otlp")):
+    if kind not in {"", "none", "otlp", *_PROTOCOLS}:
+        raise ConfigurationError(f"OTEL_TRACES_EXPORTER={kind}: expected none, otlp or {' or '.join(_PROTOCOLS)}")
+    if kind == "none" or not (endpoint := _endpoint(environ, wanted=kind != "")):
         return None
     if endpoint.startswith("file:"):
         return FileExporter(Path(unquote(urlsplit(endpoint).path)))
-    protocol = setting("PROTOCOL", "http/protobuf", environ)
+    protocol = _PROTOCOLS.get(kind) or setting("PROTOCOL", "http/protobuf", environ)
     if protocol == "grpc":
         from .grpc_exporter import GrpcExporter  # noqa: PLC0415 - 387 ms that only this protocol needs
 
@@ -93,7 +95,7 @@ class FileExporter:
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+        self._descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o640)
         _cut_torn_batch(path)
 
     def export(self, body: bytes, spans: int, timeout: float) -> int:  # noqa: ARG002 - a local disk

@@ -232,6 +232,11 @@ TRACES = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
         ({ENDPOINT: "http://b:4318/"}, "http://b:4318/v1/traces"),
         ({ENDPOINT: "http://b", TRACES: "http://a/x"}, "http://a/x"),
         ({"OTEL_TRACES_EXPORTER": "otlp"}, "http://localhost:4318/v1/traces"),
+        ({"OTEL_TRACES_EXPORTER": "otlp_proto_http"}, "http://localhost:4318/v1/traces"),
+        (
+            {"OTEL_TRACES_EXPORTER": "otlp_proto_http", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc", TRACES: "http://a"},
+            "http://a",
+        ),
     ],
 )
 def test_the_endpoint_comes_from_the_standard_variables(environ: dict[str, str], endpoint: str):
@@ -260,6 +265,20 @@ def test_without_a_place_to_export_to_nothing_is(environ: dict[str, str]):
 def test_what_cannot_be_followed_is_an_error_that_names_the_variable(environ: dict[str, str]):
     with pytest.raises(ConfigurationError, match="OTEL_"):
         exporter_from(environ)
+
+
+def test_grpc_may_be_chosen_by_the_exporter_s_name():
+    exporter = exporter_from({"OTEL_TRACES_EXPORTER": "otlp_proto_grpc"})
+    assert type(exporter).__name__ == "GrpcExporter"
+    assert exporter is not None
+    exporter.close()
+
+
+def test_a_span_file_is_for_its_owner_and_his_group(tmp_path: Path):
+    before = os.umask(0)
+    FileExporter(tmp_path / "spans.otlp").close()
+    os.umask(before)
+    assert (tmp_path / "spans.otlp").stat().st_mode & 0o777 == 0o640
 
 
 def test_a_file_url_may_be_written_either_way(tmp_path: Path):
