@@ -114,7 +114,7 @@ class TelemetryMiddleware:
             # The scope and its record hold each other, and so do an error's traceback, this frame and the record: without
             # this, only the garbage collector would part them.
             scope.pop(SCOPE_KEY, None)
-            request.error = None
+            request.let_go()
 
     def _flushing(self, send: Send) -> Send:
         """Export what is queued before the server learns that the application has stopped: it may end at once then."""

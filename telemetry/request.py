@@ -1,9 +1,11 @@
 """A request while it is served: its span, the wrappers of `receive` and `send`, and its timing, in one object."""
 
+import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final
+from urllib.parse import quote
 
 from opentelemetry.context import Context
 from opentelemetry.trace import Link, Span, SpanKind, StatusCode, set_span_in_context
@@ -30,6 +32,8 @@ logger = logging.getLogger(__name__)
 
 # Lower ones (103 Early Hints) come before the answer (RFC 9110, section 15.2).
 FINAL: Final = 200
+# What stands in a path as it is, besides letters, digits and "-._~" (RFC 3986, section 3.3).
+_IN_PATHS: Final = "/:@!$&'()*+,;="
 # What Litestar raises from whatever fails after the first byte; compared by name, so that it need not be there.
 _LITESTAR_WRAPPER: Final = "LitestarException"
 _paths: Final = Paths()
@@ -41,6 +45,10 @@ _LAST_OF: Final = {
     "http.response.zerocopysend": "more_body",
     "http.response.trailers": "more_trailers",
 }
+
+
+async def _to_nobody(_message: Message) -> None:
+    """Send nothing: the request is over."""
 
 
 class RequestRecord(FastSpan):
@@ -74,7 +82,7 @@ class RequestRecord(FastSpan):
         self.method = method
         self.known_method = method if method in layer.methods else c.OTHER_METHOD
         # Early: mounts rewrite the path.
-        raw_path: bytes = scope.get("raw_path") or scope["path"].encode("utf-8", "replace")
+        raw_path: bytes = scope.get("raw_path") or quote(scope["path"], _IN_PATHS, errors="replace").encode()
         self.path = _paths[raw_path]
         layer.in_progress[self.known_method].inc()
 
@@ -113,6 +121,11 @@ class RequestRecord(FastSpan):
             return self._send(message)
         return self._end_answer(message)
 
+    @staticmethod
+    async def gone() -> Message:
+        """Return what there is to receive when the request is over."""
+        return {"type": "http.disconnect"}
+
     async def _start_answer(self, message: Message) -> None:
         try:
             if type(message.get("headers")) is not list:
@@ -143,7 +156,10 @@ class RequestRecord(FastSpan):
         """Note the exception that left the application, and answer it."""
         self.error = unwrap(error)
         self.escaped = True
-        if self.finished:
+        if isinstance(error, asyncio.CancelledError) and self.finished:
+            # A server that stops cancels what goes on in the background; nothing is wrong with it.
+            logger.debug("cancelled after the answer to %s %s", self.method, self.path)
+        elif self.finished:
             logger.error("an exception after the answer to %s %s", self.method, self.path, exc_info=error)
         elif isinstance(error, Exception) and not self.status:
             await self.answer_defect()
@@ -183,6 +199,15 @@ class RequestRecord(FastSpan):
         except Exception:
             # What telemetry is given to call (a processor, say) may be wrong; the request is not.
             logger.exception("not everything could be told of %s %s", method, self.path)
+
+    def let_go(self) -> None:
+        """Hold nothing of the request any longer: a task that goes on has this span in its context, for hours perhaps.
+
+        What it sends or receives from now on it does to nobody, as after a disconnect.
+        """
+        self.scope, self.headers = {}, {}
+        self.error, self.stacktrace = None, ""
+        self._receive, self._send = self.gone, _to_nobody
 
     def end_span(self, shape: Shape, peer: Peer, duration: int) -> None:
         """Encode the span and hand it over."""

@@ -43,9 +43,20 @@ class _Handshake(RequestRecord):
             return self._accept(message) if kind == "websocket.accept" else self._refuse(message)
         return self._send(message)
 
+    @staticmethod
+    async def gone() -> Message:
+        """Return what there is to receive when the connection is over."""
+        return {"type": "websocket.disconnect", "code": 1006}
+
     async def _accept(self, message: Message) -> None:
-        headers = with_trace_headers(message.get("headers") or (), self.traceparent, self.trace_id)
-        await self._send({**message, "headers": headers})
+        try:
+            listed = list(message.get("headers") or ())
+            message = {**message, "headers": listed}
+            message["headers"] = with_trace_headers(listed, self.traceparent, self.trace_id)
+        except (AttributeError, IndexError, TypeError):
+            # None as ASGI has them: the server is the one to say so.
+            pass
+        await self._send(message)
         self._answered(upgraded(self.scope)[1])
 
     async def _refuse(self, message: Message) -> None:

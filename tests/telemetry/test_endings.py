@@ -1,6 +1,8 @@
 """However a request ends, it is told of once: one span, one observation, one access line, with the true outcome."""
 
 import asyncio
+import gc
+import weakref
 from functools import partial
 from http import HTTPStatus
 from typing import Any
@@ -365,3 +367,73 @@ async def test_an_application_may_name_its_errors(served: Any):
         await world.get()
         span, _ = await world.told()
     assert span.attributes[c.ERROR_TYPE] == "my.LookupError"
+
+
+class Heavy:
+    """Something of a request's that can be watched."""
+
+
+async def test_a_task_that_goes_on_after_its_request_keeps_nothing_of_it(served: Any):
+    over = asyncio.Event()
+    tasks: list[asyncio.Task[Any]] = []
+    heavy: list[weakref.ref[Heavy]] = []
+
+    async def go_on(receive: Any, send: Any) -> Any:
+        await over.wait()
+        await send({"type": "http.response.body", "body": b"late"})
+        await send(START)
+        return await receive()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        scope["state"]["heavy"] = Heavy()
+        heavy.append(weakref.ref(scope["state"]["heavy"]))
+        tasks.append(asyncio.create_task(go_on(receive, send)))
+        await answer()(scope, receive, send)
+
+    async with served(answer()) as world:
+        sent: list[Any] = []
+
+        async def server_side(message: Any) -> None:
+            sent.append(message)
+
+        scope = {"type": "http", "method": "GET", "path": "/", "headers": [], "state": {}}
+        await TelemetryMiddleware(app, world.telemetry)(scope, _never, server_side)
+        del scope
+        gc.collect()
+        assert heavy[0]() is None
+        over.set()
+        assert await tasks[0] == {"type": "http.disconnect"}
+        assert len(sent) == 2
+        await world.told()
+
+
+async def test_background_work_that_a_stopping_server_cancels_is_no_error(served: Any):
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await answer()(scope, receive, send)
+        raise asyncio.CancelledError
+
+    async with served(answer()) as world:
+        with pytest.raises(asyncio.CancelledError):
+            await TelemetryMiddleware(app, world.telemetry)(
+                {"type": "http", "method": "GET", "path": "/", "headers": []}, _never, _swallow
+            )
+        _, line = await world.told()
+        logged = [entry for entry in world.logs.lines if entry[c.LOG_LOGGER] == "telemetry.request"]
+    assert (line[c.LOG_STATUS_CODE], logged) == (200, [])
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("/\u00e4 b", "/%C3%A4%20b"),
+        ("/100%", "/100%25"),
+        ("/a?b", "/a%3Fb"),
+        ("/a:b@c!$&'()*+,;=~", "/a:b@c!$&'()*+,;=~"),
+    ],
+)
+async def test_a_path_without_a_raw_one_is_told_as_that_would_be(served: Any, path: str, told: str):
+    async with served(answer()) as world:
+        layer = TelemetryMiddleware(answer(), world.telemetry)
+        await layer({"type": "http", "method": "GET", "path": path, "headers": []}, _never, _swallow)
+        span, line = await world.told()
+    assert span.attributes[c.URL_PATH] == line[c.LOG_PATH] == told

@@ -169,3 +169,11 @@ def test_no_order_of_messages_breaks_a_handshake(obstacle: str, script: list[Any
     span, line, _ = asyncio.run(play(script, obstacle))
     assert span.attributes.get(c.HTTP_RESPONSE_STATUS_CODE) == line[c.LOG_STATUS_CODE]
     assert span.attributes.get(c.ERROR_TYPE) == line.get(c.LOG_ERROR_TYPE)
+
+
+@PATHS
+@pytest.mark.parametrize("headers", [7, [()], [(b"access-control-expose-headers",)], [None]])
+async def test_headers_of_an_acceptance_that_are_none_are_the_server_s_to_refuse(obstacle: str, headers: Any):
+    _, line, sent = await play([{"type": "websocket.accept", "headers": headers}], obstacle)
+    assert [message["headers"] for message in sent] == [headers]
+    assert line[c.LOG_STATUS_CODE] == 101
