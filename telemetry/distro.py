@@ -22,6 +22,7 @@ from opentelemetry.environment_variables import OTEL_LOGS_EXPORTER, OTEL_METRICS
 from opentelemetry.instrumentation.distro import BaseDistro  # type: ignore[attr-defined] # its file is marked untyped
 from opentelemetry.sdk.environment_variables import OTEL_EXPORTER_OTLP_PROTOCOL
 from opentelemetry.sdk.resources import Resource
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
 from . import conventions as c
 from .exporters import ConfigurationError
@@ -76,10 +77,19 @@ def process_telemetry() -> Telemetry:
         str(resource[c.SERVICE_NAME]),
         environment="",
         version=str(resource.get(c.SERVICE_VERSION, "")),
+        registry=_registry(),
         level=_level(os.environ),
     )
     _say_what_is_ignored(os.environ)
     return telemetry
+
+
+def _registry() -> CollectorRegistry:
+    """Return one of our own, with what the default one tells of the process: the application may use our names in that."""
+    registry = CollectorRegistry()
+    for collector in (ProcessCollector, PlatformCollector, GCCollector):
+        collector(registry=registry)
+    return registry
 
 
 def _say_what_is_ignored(environ: Mapping[str, str]) -> None:

@@ -11,7 +11,7 @@ from prometheus_client import REGISTRY, CollectorRegistry
 
 from . import conventions as c
 from . import current
-from .exporters import exporter_from
+from .exporters import ConfigurationError, exporter_from
 from .logs import LogHandler, install, lost_line
 from .metrics import Metrics, metrics_of
 from .operations import Recorder
@@ -92,10 +92,10 @@ def configure(
     Log lines go to `stream`, the standard output by default; `level` is the least severe one of the records that are
     written (access lines always are). `trust_incoming=False` is for a process that strangers call: their trace context is
     linked to instead of continued. The standard `OTEL_*` variables are honoured; one that cannot be followed raises
-    `telemetry.exporters.ConfigurationError`. A second call takes the place of the first,
+    `telemetry.exporters.ConfigurationError`, and so does a registry that has a metric of one of our names. A second call takes the place of the first,
     whose spans are exported before that, within 5 s.
     """
-    metrics = metrics_of(registry)
+    metrics = _metrics(registry)
     output = open_output(stream, metrics.log_lines_lost.inc, lost_line(service))
     install(LogHandler(service, output), level)
     provider = global_provider(describe(service, environment, version, namespace))
@@ -106,6 +106,16 @@ def configure(
     return Telemetry(
         service, recorder=recorder, metrics=metrics, output=output, queue=queue, trust_incoming=trust_incoming
     )
+
+
+def _metrics(registry: CollectorRegistry) -> Metrics:
+    try:
+        return metrics_of(registry)
+    except ValueError as error:
+        raise ConfigurationError(
+            f"the registry has a metric of one of our names already, give configure another: "
+            f"registry=CollectorRegistry() ({error})"
+        ) from None
 
 
 def _recorder(provider: Provider | None, tracer: trace.Tracer, version: str) -> Recorder:

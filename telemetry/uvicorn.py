@@ -19,7 +19,8 @@ from uvicorn.config import LOGGING_CONFIG, Config
 from uvicorn.server import Server
 from wrapt import wrap_function_wrapper
 
-from .asgi import FASTAPI_KEY, App, TelemetryMiddleware
+from . import current
+from .asgi import FASTAPI_KEY, SCOPE_KEY, App, TelemetryMiddleware
 from .distro import LAYERS_OF_OTHERS, process_telemetry
 from .exporters import ConfigurationError
 from .logs import LogHandler, take_over_uvicorn
@@ -57,7 +58,10 @@ class UvicornInstrumentor(BaseInstrumentor):  # type: ignore[misc] # see above
 
 
 class Excluding:
-    """Sends requests whose path matches past the layer, as contrib's instrumentations do with `OTEL_PYTHON_EXCLUDED_URLS`."""
+    """Sends requests past the layer, and past any further in, whose path matches `OTEL_PYTHON_EXCLUDED_URLS`.
+
+    Contrib's instrumentations search in the whole URL, scheme and host included: there "^/internal" matches nothing.
+    """
 
     def __init__(self, app: App, layer: App, paths: re.Pattern[str]) -> None:
         self._app = app
@@ -68,6 +72,8 @@ class Excluding:
         """Serve a request."""
         if scope["type"] in ("http", "websocket") and self._excluded(scope["path"]):
             scope[FASTAPI_KEY] = None
+            # Taken, by nobody, as the layer's own excluded paths are.
+            scope.setdefault(SCOPE_KEY, None)
             await self._app(scope, receive, send)
         else:
             await self._layer(scope, receive, send)
@@ -89,7 +95,8 @@ def _load(load: Callable[[], None], config: Config, _args: Any, _options: Any) -
     _put_back(LogHandler(telemetry.service, telemetry.output))
     config.loaded_app = layered(config.loaded_app)
     if address := MetricsAddress.of(os.environ):
-        serve_metrics(address, telemetry.metrics.registry, config.workers)
+        # The application may have configured telemetry itself, with another registry.
+        serve_metrics(address, current.registry(), config.workers)
 
 
 def _configure_logging(configure: Callable[[], None], config: Config, _args: Any, _options: Any) -> None:

@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 from opentelemetry import trace
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from prometheus_client import CollectorRegistry, Histogram
 
 import telemetry
 from telemetry import conventions as c
+from telemetry.exporters import ConfigurationError
 from telemetry.spans import read_spans
 from telemetry.testing import LogLines, capture_logs, capture_spans, fresh_telemetry
 
@@ -215,6 +217,13 @@ def test_two_configurations_keep_one_set_of_books(tmp_path: Path):
         *[("x", "first")] * 3,
         ("y", "second"),
     ]
+
+
+def test_a_metric_of_the_same_name_is_an_error_that_says_what_to_do():
+    registry = CollectorRegistry()
+    Histogram("http_request_duration_seconds", "Theirs.", registry=registry)
+    with pytest.raises(ConfigurationError, match=r"registry=CollectorRegistry\(\).*http_request_duration_seconds"):
+        telemetry.configure("a", registry=registry)
 
 
 def test_a_shutdown_keeps_its_bound_when_neither_the_collector_nor_the_reader_of_the_log_is_there():

@@ -133,6 +133,23 @@ def test_a_request_is_a_span_a_line_and_an_observation(
     assert f'trace_id="{span.trace_id}"' in metrics
 
 
+def test_an_application_keeps_metrics_of_its_own_that_have_the_same_names(
+    run: Any, collector: Any, eventually_true: Any
+):
+    theirs = """
+from prometheus_client import REGISTRY, Histogram, generate_latest
+Histogram("http_request_duration_seconds", "Theirs.", ["handler"]).labels("mine").observe(1)
+assert b'handler="mine"' in generate_latest(REGISTRY)
+"""
+    with run(f"{PLAIN}{theirs}") as process:
+        process.get()
+        eventually_true(lambda: collector.spans, process)
+        (metrics,) = metrics_of(process)
+    assert 'http_request_duration_seconds_count{endpoint="",method="GET",status_code="200"} 1.0' in metrics
+    assert "process_resident_memory_bytes" in metrics
+    assert 'handler="mine"' not in metrics
+
+
 @pytest.mark.parametrize("source", [LITESTAR, FASTAPI, STARLETTE], ids=["Litestar", "FastAPI", "Starlette"])
 def test_a_defect_is_named_by_its_own_type(run: Any, collector: Any, eventually_true: Any, source: str):
     with run(source) as process:
