@@ -1,27 +1,34 @@
 """Litestar, FastAPI and Starlette, through each way in and on either path: what they answer is told of as it was."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, suppress
 from typing import Any
 
 import httpx
 import pytest
-from fastapi import BackgroundTasks, FastAPI
+from fastapi import BackgroundTasks, FastAPI, HTTPException
 from fastapi.responses import StreamingResponse
 from litestar import Litestar, Response, asgi, get
 from litestar.background_tasks import BackgroundTask
+from litestar.exceptions import NotFoundException
 from litestar.params import FromPath
 from litestar.response import Stream
 from starlette.applications import Starlette
 from starlette.background import BackgroundTask as StarletteTask
+from starlette.exceptions import HTTPException as StarletteError
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.responses import StreamingResponse as StarletteStream
 from starlette.routing import Mount, Route
 
+from telemetry import TelemetryMiddleware
 from telemetry import conventions as c
 from telemetry.http import route_of
 from telemetry.litestar import TelemetryPlugin, note_errors
+from telemetry.request import RequestRecord
+from telemetry.testing import fresh_telemetry
 
 
 class Broken(Exception):
@@ -82,8 +89,17 @@ def of_litestar(plugins: list[Any]) -> Litestar:
     async def mounted(scope: Any, receive: Any, send: Any) -> None:
         await bare(scope, receive, send)
 
-    handlers = [item, broken, stream, tear, go_on, background, mounted]
-    return Litestar(handlers, plugins=plugins, openapi_config=None, logging_config=None)
+    @get("/missing", sync_to_thread=False)
+    def missing() -> None:
+        raise NotFoundException("no such item")
+
+    @get("/handled", sync_to_thread=False)
+    def handled() -> None:
+        raise LookupError("somebody answers this")
+
+    handlers = [item, broken, missing, handled, stream, tear, go_on, background, mounted]
+    answers: Any = {LookupError: lambda _request, _error: Response("unavailable", status_code=503)}
+    return Litestar(handlers, plugins=plugins, exception_handlers=answers, openapi_config=None, logging_config=None)
 
 
 def litestar_by_plugin(telemetry: Any) -> Any:
@@ -124,6 +140,18 @@ def fastapi(_telemetry: Any) -> Any:
         tasks.add_task(fail)
         return "done"
 
+    @api.get("/missing")
+    async def missing() -> None:
+        raise HTTPException(404)
+
+    @api.get("/handled")
+    async def handled() -> None:
+        raise LookupError("somebody answers this")
+
+    @api.exception_handler(LookupError)
+    async def answer(_request: Request, _error: Exception) -> PlainTextResponse:
+        return PlainTextResponse("unavailable", 503)
+
     api.mount("/mounted", bare)
     return api
 
@@ -147,14 +175,24 @@ def starlette(_telemetry: Any) -> Any:
     async def background(_request: Request) -> PlainTextResponse:
         return PlainTextResponse("done", background=StarletteTask(fail))
 
+    async def missing(_request: Request) -> None:
+        raise StarletteError(404)
+
+    async def handled(_request: Request) -> None:
+        raise LookupError("somebody answers this")
+
+    async def answer(_request: Request, _error: Exception) -> PlainTextResponse:
+        return PlainTextResponse("unavailable", 503)
+
     routes: list[Any] = [Route("/items/{item_id}", item), Route("/broken", broken), Route("/stream", stream)]
+    routes += [Route("/missing", missing), Route("/handled", handled)]
     routes += [
         Route("/torn", tear),
         Route("/endless", go_on),
         Route("/background", background),
         Mount("/mounted", bare),
     ]
-    return Starlette(routes=routes)
+    return Starlette(routes=routes, exception_handlers={LookupError: answer})
 
 
 @pytest.fixture(params=["", "a test's"], ids=["fast", "sdk"])
@@ -284,3 +322,55 @@ async def test_a_route_below_mounts_is_named_with_them_and_without_what_the_call
 
     await nested()(scope, receive, send)
     assert route_of(scope) == route
+
+
+async def ask(app: Any, path: str) -> int:
+    """Ask in this process, without a client of whose garbage there is more than of ours; return the status."""
+    statuses: list[int] = []
+    scope: dict[str, Any] = {"type": "http", "method": "GET", "path": path, "raw_path": path.encode(), "headers": []}
+    scope |= {"query_string": b"", "root_path": "", "http_version": "1.1", "scheme": "http", "state": {}}
+
+    async def receive() -> Any:
+        return {"type": "http.request"}
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            statuses.append(message["status"])
+
+    with suppress(Broken):
+        await app(scope | {"client": ("192.0.2.7", 1), "server": ("127.0.0.1", 80)}, receive, send)
+    return statuses[0]
+
+
+def records() -> int:
+    return sum(issubclass(type(each), RequestRecord) for each in gc.get_objects())
+
+
+FAILURES = {"/nothing": 404, "/missing": 404, "/handled": 503, "/broken": 500}
+
+
+@pytest.mark.parametrize("path", FAILURES)
+@pytest.mark.parametrize("make", [litestar_by_plugin, litestar_by_middleware, fastapi, starlette])
+async def test_an_error_that_a_framework_answers_leaves_no_record_to_the_garbage_collector(
+    make: Any, path: str, obstacle: str
+):
+    telemetry, _ = fresh_telemetry()
+    telemetry.recorder.obstacle = obstacle
+    app = make(telemetry)
+    async with AsyncExitStack() as stack:
+        if make is litestar_by_plugin:
+            await stack.enter_async_context(app.lifespan())
+        else:
+            app = TelemetryMiddleware(app, telemetry)
+        await ask(app, path)
+        gc.collect()
+        gc.disable()
+        stack.callback(gc.enable)
+        before = records()
+        for _ in range(5):
+            assert await ask(app, path) == FAILURES[path]
+        # The last one is held by what pytest has captured of its log record.
+        left = records() - before
+        collected = gc.collect()
+        assert (left <= 1, collected) == (True, 0)
+    telemetry.shutdown()
