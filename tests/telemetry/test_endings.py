@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import re
 import weakref
 from functools import partial
 from http import HTTPStatus
@@ -12,6 +13,7 @@ import pytest
 
 from telemetry import TelemetryMiddleware
 from telemetry import conventions as c
+from telemetry.uvicorn import Excluding
 
 START = {"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]}
 HEAD = b"GET /here HTTP/1.1\r\nhost: test\r\n\r\n"
@@ -342,6 +344,19 @@ async def test_what_the_outer_layer_excludes_an_inner_one_leaves_alone(served: A
         assert (await world.get("/quiet")).status_code == 200
         await world.get("/")
         await world.told(1)
+
+
+async def test_a_path_that_zero_code_excludes_is_left_alone_by_the_application_s_own_layer(served: Any):
+    def twice(telemetry: Any) -> Any:
+        inner = TelemetryMiddleware(answer(), telemetry)
+        return Excluding(inner, TelemetryMiddleware(inner, telemetry), re.compile("healthz"))
+
+    twice.wants_telemetry = True  # type: ignore[attr-defined]
+    async with served(twice, wrap=False) as world:
+        assert (await world.get("/healthz")).status_code == 200
+        await world.get("/public")
+        _, line = await world.told(1)
+    assert line[c.LOG_PATH] == "/public"
 
 
 async def test_requests_in_progress_are_counted_up_and_down(served: Any):
