@@ -1,9 +1,7 @@
 """However a request ends, it is told of once: one span, one observation, one access line, with the true outcome."""
 
 import asyncio
-import gc
 import re
-import weakref
 from functools import partial
 from http import HTTPStatus
 from typing import Any
@@ -382,44 +380,6 @@ async def test_an_application_may_name_its_errors(served: Any):
         await world.get()
         span, _ = await world.told()
     assert span.attributes[c.ERROR_TYPE] == "my.LookupError"
-
-
-class Heavy:
-    """Something of a request's that can be watched."""
-
-
-async def test_a_task_that_goes_on_after_its_request_keeps_nothing_of_it(served: Any):
-    over = asyncio.Event()
-    tasks: list[asyncio.Task[Any]] = []
-    heavy: list[weakref.ref[Heavy]] = []
-
-    async def go_on(receive: Any, send: Any) -> Any:
-        await over.wait()
-        await send({"type": "http.response.body", "body": b"late"})
-        await send(START)
-        return await receive()
-
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        scope["state"]["heavy"] = Heavy()
-        heavy.append(weakref.ref(scope["state"]["heavy"]))
-        tasks.append(asyncio.create_task(go_on(receive, send)))
-        await answer()(scope, receive, send)
-
-    async with served(answer()) as world:
-        sent: list[Any] = []
-
-        async def server_side(message: Any) -> None:
-            sent.append(message)
-
-        scope = {"type": "http", "method": "GET", "path": "/", "headers": [], "state": {}}
-        await TelemetryMiddleware(app, world.telemetry)(scope, _never, server_side)
-        del scope
-        gc.collect()
-        assert heavy[0]() is None
-        over.set()
-        assert await tasks[0] == {"type": "http.disconnect"}
-        assert len(sent) == 2
-        await world.told()
 
 
 async def test_background_work_that_a_stopping_server_cancels_is_no_error(served: Any):

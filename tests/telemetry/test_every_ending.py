@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import re
+import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -277,3 +278,45 @@ async def test_a_lifespan_that_fails_stops_the_server_and_leaves_nothing():
     assert lifespan.should_exit
     assert spans == []
     assert [line[c.LOG_LOGGER] for line in logs.lines if line[c.LOG_LOGGER] == c.ACCESS_LOGGER] == []
+
+
+class Heavy:
+    """Something of a request's that can be watched."""
+
+
+async def test_a_task_that_goes_on_after_its_request_keeps_nothing_of_it():
+    over = asyncio.Event()
+    tasks: list[asyncio.Task[Any]] = []
+    heavy: list[weakref.ref[Heavy]] = []
+
+    async def go_on(receive: Any, send: Any) -> Any:
+        await over.wait()
+        await send(LAST)
+        await send(start())
+        return await receive()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        scope["state"]["heavy"] = Heavy()
+        heavy.append(weakref.ref(scope["state"]["heavy"]))
+        tasks.append(asyncio.create_task(go_on(receive, send)))
+        await send(start())
+        await send(LAST)
+
+    telemetry, _ = fresh_telemetry()
+    sent: list[Any] = []
+
+    async def server_side(message: Any) -> None:
+        sent.append(message)
+
+    async def receive_nothing() -> Any:
+        raise AssertionError
+
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": [], "state": {}}
+    await TelemetryMiddleware(app, telemetry)(scope, receive_nothing, server_side)
+    del scope
+    gc.collect()
+    assert heavy[0]() is None
+    over.set()
+    assert await tasks[0] == {"type": "http.disconnect"}
+    assert len(sent) == 2
+    telemetry.shutdown()
