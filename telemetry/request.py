@@ -130,8 +130,7 @@ class RequestRecord(FastSpan):
         try:
             if type(message.get("headers")) is not list:
                 message = with_list_of_headers(message)
-            traceresponse = f"00-{self.trace_id}-{self.span_id}-{self.flags:02x}"
-            headers = with_trace_headers(message["headers"], traceresponse, self.trace_id)
+            headers = with_trace_headers(message["headers"], self.traceparent, self.trace_id)
         except (AttributeError, IndexError, TypeError):
             # None as ASGI has them: the server is the one to say so.
             await self._send(message)

@@ -92,8 +92,8 @@ def configure(
     Log lines go to `stream`, the standard output by default; `level` is the least severe one of the records that are
     written (access lines always are). `trust_incoming=False` is for a process that strangers call: their trace context is
     linked to instead of continued. The standard `OTEL_*` variables are honoured; one that cannot be followed raises
-    `telemetry.exporters.ConfigurationError`, and so does a registry that has a metric of one of our names. A second call takes the place of the first,
-    whose spans are exported before that, within 5 s.
+    `telemetry.exporters.ConfigurationError`, and so does a registry that has a metric of one of our names. A second call
+    takes the place of the first, whose spans are exported before that, within 5 s.
     """
     metrics = _metrics(registry)
     output = open_output(stream, metrics.log_lines_lost.inc, lost_line(service))

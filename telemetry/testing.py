@@ -53,12 +53,8 @@ def capture_spans() -> Iterator[list[SpanRecord]]:
     def take(envelope: Envelope, encoded: bytes) -> None:
         spans.extend(decode(export_request([(envelope, encoded)])))
 
-    outlet = provider.outlet
-    outlet.sinks = (*outlet.sinks, take)
-    try:
+    with provider.outlet.shown_to(take):
         yield spans
-    finally:
-        outlet.sinks = tuple(sink for sink in outlet.sinks if sink is not take)
 
 
 @contextmanager

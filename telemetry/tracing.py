@@ -4,7 +4,8 @@ import logging
 import os
 import threading
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Final
 
 from opentelemetry import trace
@@ -60,6 +61,15 @@ class Outlet(SpanProcessor):
     def sinks(self, sinks: tuple[SpanSink, ...]) -> None:
         self._sinks = sinks
         self._choose()
+
+    @contextmanager
+    def shown_to(self, sink: SpanSink) -> Iterator[None]:
+        """Show every span that ends in the block to `sink` as well."""
+        self.sinks = (*self.sinks, sink)
+        try:
+            yield
+        finally:
+            self.sinks = tuple(other for other in self.sinks if other is not sink)
 
     def _choose(self) -> None:
         if self._sinks:

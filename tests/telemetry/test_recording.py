@@ -127,12 +127,8 @@ def exported(provider: Provider) -> Iterator[list[ProtoSpan]]:
         request = ExportTraceServiceRequest.FromString(export_request([(envelope, encoded)]))
         spans.append(request.resource_spans[0].scope_spans[0].spans[0])
 
-    outlet = provider.outlet
-    outlet.sinks = (*outlet.sinks, take)
-    try:
+    with provider.outlet.shown_to(take):
         yield spans
-    finally:
-        outlet.sinks = tuple(sink for sink in outlet.sinks if sink is not take)
 
 
 def ours() -> tuple[Telemetry, Provider]:
