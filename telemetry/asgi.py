@@ -39,7 +39,7 @@ from opentelemetry.context import attach, detach
 
 from .errors import error_type_of
 from .http import known_methods
-from .request import Message, Receive, RequestRecord, Scope, SdkRequest, Send, unwrap
+from .request import Message, Receive, RequestRecord, Scope, SdkRequest, Send, SlottedRequest, unwrap
 from .setup import Telemetry
 from .shapes import Peers, Shapes
 from .websocket import Handshake, SdkHandshake
@@ -94,7 +94,7 @@ class TelemetryMiddleware:
             await self.app(scope, receive, send)
             return
         if http:
-            kind = SdkRequest if self.recorder.obstacle else RequestRecord
+            kind = SdkRequest if self.recorder.obstacle else SlottedRequest
         else:
             kind = SdkHandshake if self.recorder.obstacle else Handshake
         request = scope[SCOPE_KEY] = kind(self, scope, receive, send)

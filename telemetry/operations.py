@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace import SpanLimits
 from opentelemetry.trace import Span, Status, StatusCode, Tracer, get_current_span, set_span_in_context
 
 from . import otlp
-from .recording import NOTHING, SAMPLED, FastSpan, Parent, Template, is_undecided, parent_of
+from .recording import NOTHING, SAMPLED, SPAN_FIELDS, FastSpan, Parent, Template, is_undecided, parent_of
 from .sampling import Decide
 
 
@@ -40,10 +40,10 @@ class Operation(Protocol):
 class FastOperation(FastSpan):
     """A fast span that is measured from its making to `conclude`."""
 
-    __slots__ = ("_began", "_began_unix", "_template")
+    __slots__ = (*SPAN_FIELDS, "_began", "_began_unix", "_template")
 
     def __init__(self, recorder: "Recorder", parent: Parent | None, template: Template) -> None:
-        super().__init__(recorder, parent)
+        self.begin(recorder, parent)
         self._template = template
         self._began_unix = time_ns()
         self._began = perf_counter_ns()

@@ -96,22 +96,36 @@ def parent_of(context: SpanContext) -> Parent | None:
     return (*ids, context.trace_flags, context.trace_state or None, context.is_remote)
 
 
+# What a fast span holds; see `FastSpan`.
+SPAN_FIELDS: Final = ("_context", "_notes", "ended", "flags", "parent_id", "recorder", "remote", "span_id", "trace_id", "tracestate")  # fmt: skip
+
+
 class FastSpan(Span):
-    """An open span: its ids, and what was noted of it. Unsampled ones carry ids and note nothing."""
+    """An open span: its ids, and what was noted of it. Unsampled ones carry ids and note nothing.
 
-    __slots__ = ("_context", "_notes", "ended", "flags", "parent_id", "recorder", "remote", "span_id", "trace_id", "tracestate")  # fmt: skip
+    Who inherits says where the fields are kept: in slots, or in the memory of a compiled object.
+    """
 
-    flags: int
-    span_id: str
+    __slots__ = ()
+
+    recorder: "Recorder"
     trace_id: str
+    span_id: str
+    parent_id: str
+    flags: int
+    remote: bool
+    tracestate: TraceState | None
+    ended: bool
+    _context: SpanContext | None
+    _notes: Notes | None
 
-    def __init__(self, recorder: "Recorder", parent: Parent | None) -> None:
+    def begin(self, recorder: "Recorder", parent: Parent | None) -> None:
+        """Take ids, and the decision whether it is sampled."""
         self.recorder = recorder
-        self._context: SpanContext | None = None
-        self._notes: Notes | None = None
+        self._context = None
+        self._notes = None
         self.ended = False
         self.span_id = f"{getrandbits(64) or 1:016x}"
-        self.tracestate: TraceState | None
         if parent is None:
             self.trace_id = trace_id = f"{getrandbits(128) or 1:032x}"
             self.parent_id, self.tracestate, self.remote = "", None, False

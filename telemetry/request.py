@@ -16,7 +16,7 @@ from .access import access_line
 from .errors import error_type_of, record_error
 from .http import problem_of_defect, route_of, upgraded, with_list_of_headers, with_trace_headers
 from .propagation import from_headers, incoming, unrecorded_span
-from .recording import CURRENT_SPAN, SAMPLED, FastSpan, is_undecided, said
+from .recording import CURRENT_SPAN, SAMPLED, SPAN_FIELDS, FastSpan, is_undecided, said
 from .redaction import Paths, redact_query
 from .shapes import SERVER_ERROR, STANDARD, Peer, Shape
 
@@ -52,16 +52,12 @@ async def _to_nobody(_message: Message) -> None:
 
 
 class RequestRecord(FastSpan):
-    """A request that is its own span.
+    """A request that is its own span; where its fields are kept, `SlottedRequest` and `telemetry.compiled` say.
 
     Times are monotonic nanoseconds, `started_unix` unix nanoseconds; `last_sent` is 0 until the last message of the answer.
     """
 
-    __slots__ = (
-        *("_layer", "_receive", "_send", "_trailers", "abandoned", "disconnected", "error", "escaped"),
-        *("finished", "headers", "known_method", "last_sent", "method", "path", "scope", "started", "started_unix"),
-        *("stacktrace", "status"),
-    )
+    __slots__ = ()
 
     # Of the types of messages that answer it.
     prefix: ClassVar = ""
@@ -82,8 +78,7 @@ class RequestRecord(FastSpan):
         self.method = method
         self.known_method = method if method in layer.methods else c.OTHER_METHOD
         # Early: mounts rewrite the path.
-        raw_path: bytes = scope.get("raw_path") or quote(scope["path"], _IN_PATHS, errors="replace").encode()
-        self.path = _paths[raw_path]
+        self.path = _paths[scope.get("raw_path") or raw_path_of(scope)]
         layer.in_progress[self.known_method].inc()
 
     def start_span(self) -> Context:
@@ -99,7 +94,7 @@ class RequestRecord(FastSpan):
             # A propagator of somebody's own; the request is not to blame.
             logger.exception("the trace context of %s %s cannot be read", self.method, self.path)
             parent, links, around = None, (), Context({CURRENT_SPAN: self})
-        FastSpan.__init__(self, layer.recorder, parent)
+        self.begin(layer.recorder, parent)
         if links:
             self.add_links(links)
         return around
@@ -267,7 +262,18 @@ class RequestRecord(FastSpan):
         return redact_query(query.decode("latin-1")) if query else ""
 
 
-class SdkRequest(RequestRecord):
+class SlottedRequest(RequestRecord):
+    """A request with its fields in slots."""
+
+    __slots__ = (
+        *SPAN_FIELDS,
+        *("_layer", "_receive", "_send", "_trailers", "abandoned", "disconnected", "error", "escaped"),
+        *("finished", "headers", "known_method", "last_sent", "method", "path", "scope", "started", "started_unix"),
+        *("stacktrace", "status"),
+    )
+
+
+class SdkRequest(SlottedRequest):
     """A request whose span is one of the tracer that is there; its own ids are that span's."""
 
     __slots__ = ("_span",)
@@ -327,6 +333,11 @@ class SdkRequest(RequestRecord):
         """
         there = getattr(self._span, "attributes", None) or {}
         return {key: value for key, value in attributes.items() if value and (key not in there or key == c.URL_SCHEME)}
+
+
+def raw_path_of(scope: Scope) -> bytes:
+    """Return a request's path as it came, or as it must have come where the server does not say."""
+    return quote(scope["path"], _IN_PATHS, errors="replace").encode()
 
 
 def unwrap(error: BaseException) -> BaseException:

@@ -11,7 +11,7 @@ from collections.abc import Awaitable
 from typing import Final
 
 from .http import upgraded, with_trace_headers
-from .request import Message, RequestRecord, SdkRequest
+from .request import Message, RequestRecord, SdkRequest, SlottedRequest
 
 # What a server answers when the application closes before it has accepted.
 FORBIDDEN: Final = 403
@@ -80,7 +80,7 @@ class _Handshake(RequestRecord):
             await super().answer_defect()
 
 
-class Handshake(_Handshake):
+class Handshake(_Handshake, SlottedRequest):
     """A handshake that is its own span."""
 
     __slots__ = ()
