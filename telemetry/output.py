@@ -32,12 +32,13 @@ from collections.abc import Callable
 from threading import get_ident
 from typing import Any, Final, Protocol, TextIO
 
+from .ending import at_the_end
+
 BUFFER_BYTES: Final = 16 * 1024 * 1024
 BATCH_BYTES: Final = 64 * 1024
 TURN_LINES: Final = 256
 # How long the thread lets lines gather: waking it up costs more than a line does.
 LINGER_SECONDS: Final = 0.005
-EXIT_SECONDS: Final = 5.0
 _POLL_MILLISECONDS: Final = 1_000
 
 _CallSoon = Callable[[Callable[[], None]], object]
@@ -234,7 +235,8 @@ class LineOutput:
         self._begin()
         os.register_at_fork(before=_weakly(self._flush), after_in_child=_weakly(self._start_anew))
         # A process that ends without a shutdown (an exception at its start) has the most to say.
-        atexit.register(_weakly(self.close), EXIT_SECONDS)
+        atexit.register(_weakly(self._close_at_exit))
+        _collecting.add(self)
 
     def _begin(self) -> None:
         self._lines: list[bytes] = []
@@ -262,6 +264,10 @@ class LineOutput:
         """Write what is collected and wait for it; see `Output`."""
         self._deadline = time.monotonic() + timeout
         self._flush()
+
+    def _close_at_exit(self) -> None:
+        with at_the_end.wait() as seconds:
+            self.close(seconds)
 
     def _ask(self) -> None:
         """Have what is collected written when the turn is over, or at once when there is no turn to wait for."""
@@ -293,6 +299,16 @@ class LineOutput:
                 self._destination.write(b"".join(batch), len(batch))
         if self._deadline is not None:
             self._destination.wait(max(0.0, self._deadline - time.monotonic()))
+
+
+_collecting: Final[weakref.WeakSet[LineOutput]] = weakref.WeakSet()
+
+
+def close_all() -> None:
+    """Close every output of the process, whoever configured it, within what is left of the process's end."""
+    for output in list(_collecting):
+        with at_the_end.wait() as seconds:
+            output.close(seconds)
 
 
 class StreamOutput:

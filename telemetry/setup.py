@@ -11,19 +11,19 @@ from prometheus_client import REGISTRY, CollectorRegistry
 
 from . import conventions as c
 from . import current
+from .ending import SPANS_SHARE, at_the_end
 from .exporters import ConfigurationError, exporter_from
 from .logs import LogHandler, install, lost_line
 from .metrics import Metrics, metrics_of
 from .operations import Recorder
 from .output import Output, open_output
 from .span_queue import SpanQueue
-from .tracing import Provider, describe, global_provider, queue_limits
+from .tracing import Provider, describe, export_all, global_provider, queue_limits, queued
 
 logger = logging.getLogger(__name__)
 
-FLUSH_SECONDS: Final = 5.0
-# How much of the time at the end the spans may take; the rest is for log lines, which say what was not exported.
-SPANS_SHARE: Final = 0.9
+# A second configuration waits for the first one's spans no longer than this: it may be made in an event loop.
+HANDOVER_SECONDS: Final = 1.0
 
 
 class Telemetry:
@@ -55,24 +55,33 @@ class Telemetry:
 
     @property
     def queued(self) -> int:
-        """How many ended spans are neither exported nor dropped yet."""
-        return self._queue.queued if self._queue else 0
+        """How many ended spans of this process are neither exported nor dropped yet."""
+        return queued()
 
-    def flush(self, timeout: float = FLUSH_SECONDS) -> bool:
-        """Export what is queued now; False when that took longer than `timeout` seconds."""
-        return self._queue is None or self._queue.flush(timeout)
+    def flush(self, timeout: float | None = None) -> bool:
+        """Export what this process has queued now, also in processors that others have added to the tracer provider.
 
-    def shutdown(self, timeout: object = FLUSH_SECONDS) -> None:
+        False when that took longer than `timeout` seconds; without any it counts as the process's end (`shutdown`).
+        """
+        if timeout is not None:
+            return export_all(timeout)
+        with at_the_end.wait(SPANS_SHARE) as seconds:
+            return export_all(seconds)
+
+    def shutdown(self, timeout: object = None) -> None:
         """Export what is queued and write what is buffered, in at most `timeout` seconds; the rest is counted as dropped.
 
-        Blocks: call it in a thread where an event loop still has work. Spans that end afterwards are counted as dropped.
+        Without any it takes what is left of the 5 s that the end of a process has in all. Blocks: call it in a thread where
+        an event loop still has work. Spans that end afterwards are counted as dropped.
         """
         # Litestar hands itself to every hook that takes anything: `on_shutdown=[telemetry.shutdown]` must not fail, unseen.
-        seconds = timeout if isinstance(timeout, int | float) else FLUSH_SECONDS
-        ends = time.monotonic() + seconds
-        if self._queue is not None:
-            self._queue.close(seconds * SPANS_SHARE)
-        self.output.close(max(0.0, ends - time.monotonic()))
+        seconds = float(timeout) if isinstance(timeout, int | float) else None
+        began = time.monotonic()
+        with at_the_end.wait(SPANS_SHARE) as left:
+            if self._queue is not None:
+                self._queue.close(left if seconds is None else seconds * SPANS_SHARE)
+        with at_the_end.wait() as left:
+            self.output.close(left if seconds is None else max(0.0, began + seconds - time.monotonic()))
 
 
 def configure(
@@ -93,7 +102,8 @@ def configure(
     written (access lines always are). `trust_incoming=False` is for a process that strangers call: their trace context is
     linked to instead of continued. The standard `OTEL_*` variables are honoured; one that cannot be followed raises
     `telemetry.exporters.ConfigurationError`, and so does a registry that has a metric of one of our names. A second call
-    takes the place of the first, whose spans are exported before that, within 5 s.
+    takes the place of the first, whose spans are exported before that: it waits for them for 1 s at most, what a collector has
+    not taken by then is dropped and counted.
     """
     metrics = _metrics(registry)
     output = open_output(stream, metrics.log_lines_lost.inc, lost_line(service))
@@ -127,8 +137,8 @@ def _recorder(provider: Provider | None, tracer: trace.Tracer, version: str) -> 
 
 def _export(provider: Provider, metrics: Metrics) -> SpanQueue | None:
     if (before := provider.outlet.queue) is not None:
-        # First, as two must not have one file, nor one set of books.
-        before.close(FLUSH_SECONDS)
+        # First, as two must not have one set of books.
+        before.close(HANDOVER_SECONDS)
     disabled = os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
     exporter = None if disabled else exporter_from()
     provider.outlet.queue = SpanQueue(exporter, metrics.spans, queue_limits()) if exporter else None

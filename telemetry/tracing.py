@@ -15,6 +15,7 @@ from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from . import conventions as c
+from .ending import SPANS_SHARE, at_the_end
 from .exporters import ConfigurationError
 from .operations import Recorder
 from .otlp import Envelope, Envelopes, span_field
@@ -100,12 +101,17 @@ class Outlet(SpanProcessor):
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Export what is queued."""
-        return self.queue is None or self.queue.flush(timeout_millis / 1_000)
+        return self.flush(timeout_millis / 1_000)
+
+    def flush(self, timeout: float) -> bool:
+        """Export what is queued; False when it took longer than `timeout` seconds."""
+        return self.queue is None or self.queue.flush(timeout)
 
     def shutdown(self) -> None:
         """Export what is queued and end the export."""
         if self.queue is not None:
-            self.queue.close(timeout=5.0)
+            with at_the_end.wait(SPANS_SHARE) as seconds:
+                self.queue.close(seconds)
 
 
 class Provider(TracerProvider):
@@ -130,6 +136,11 @@ class Provider(TracerProvider):
         if self._recorder is not None and not self._recorder.obstacle:
             self._recorder.obstacle = self._obstacle()
             self._say(self._recorder.obstacle)
+
+    @property
+    def is_ours_alone(self) -> bool:
+        """Whether nobody has added a processor."""
+        return not self._processors
 
     def record(self, tracer: trace.Tracer, scope: InstrumentationScope) -> Recorder:
         """Return what makes the spans of the instrumentation."""
@@ -184,6 +195,30 @@ def global_provider(resource: Resource) -> Provider | None:
     provider = Provider(resource)
     trace.set_tracer_provider(provider)
     return provider
+
+
+def export_all(timeout: float) -> bool:
+    """Export what waits at the global provider, whoever's that is; False when it took longer than `timeout` seconds."""
+    provider = trace.get_tracer_provider()
+    if isinstance(provider, Provider) and provider.is_ours_alone:
+        return provider.outlet.flush(timeout)
+    if not hasattr(provider, "force_flush"):
+        return True
+    # The SDK's processor exports as long as it takes (https://github.com/open-telemetry/opentelemetry-python/issues/4568).
+    answers: list[object] = []
+    thread = threading.Thread(
+        target=lambda: answers.append(provider.force_flush(int(timeout * 1_000))), name="telemetry-flush", daemon=True
+    )
+    thread.start()
+    thread.join(timeout)
+    return bool(answers) and answers[0] is not False
+
+
+def queued() -> int:
+    """Return how many ended spans wait at our provider; 0 where the global one is somebody else's."""
+    provider = trace.get_tracer_provider()
+    queue = provider.outlet.queue if isinstance(provider, Provider) else None
+    return queue.queued if queue else 0
 
 
 def describe(service: str, environment: str, version: str, namespace: str = "") -> Resource:

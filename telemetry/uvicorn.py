@@ -8,7 +8,6 @@ import logging
 import os
 import re
 import sys
-import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Final
@@ -25,8 +24,8 @@ from .distro import LAYERS_OF_OTHERS, process_telemetry
 from .exporters import ConfigurationError
 from .logs import LogHandler, take_over_uvicorn
 from .metrics_server import MetricsAddress, serve_metrics
+from .output import close_all
 from .request import Receive, Scope, Send
-from .setup import FLUSH_SECONDS, SPANS_SHARE
 
 logger = logging.getLogger(__name__)
 
@@ -120,10 +119,10 @@ def _flushing(signals: AbstractContextManager[None]) -> Iterator[None]:
         try:
             yield
         finally:
-            telemetry, ends = process_telemetry(), time.monotonic() + FLUSH_SECONDS
-            if not telemetry.flush(FLUSH_SECONDS * SPANS_SHARE):
-                logger.warning("%d spans were not exported before the end", telemetry.queued)
-            telemetry.output.close(max(0.0, ends - time.monotonic()))
+            telemetry = process_telemetry()
+            if not telemetry.flush():
+                logger.warning("%s spans were not exported before the end", telemetry.queued or "some")
+            close_all()
 
 
 def layered(app: Any) -> Any:

@@ -10,7 +10,7 @@ from benchmarks.soak.collector import HEALTHY, Collector, collecting
 from benchmarks.soak.phase import Check, Phase, Place, at_most, equal
 from benchmarks.soak.process import Books, Server, serving
 from telemetry import conventions as c
-from telemetry.setup import FLUSH_SECONDS
+from telemetry.ending import FLUSH_SECONDS
 
 SECTION: Final = "The end under load"
 # What state the collector is in: one that is not there, and one that never answers, have nothing in the end.

@@ -3,7 +3,9 @@
 import os
 import re
 import signal
+import socket
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -249,8 +251,17 @@ async def app(scope, receive, send):
     assert [line for line in process.lines if line["level"] == "error" and "the database is gone" in line["message"]]
 
 
-def test_a_stop_exports_and_writes_everything_first(run: Any, collector: Any):
-    with run(PLAIN, OTEL_BSP_SCHEDULE_DELAY="60000") as process:
+@pytest.mark.parametrize(
+    ("source", "environ"),
+    [
+        (PLAIN, {}),
+        (f"{TELEMETRY}{PLAIN}\napp = TelemetryMiddleware(app, configure('own'))", {}),
+        (PLAIN, STOCK | HTTP_ONLY),
+    ],
+    ids=["nothing else", "a configuration of the application's", "another distribution"],
+)
+def test_a_stop_exports_and_writes_everything_first(run: Any, collector: Any, source: str, environ: dict[str, str]):
+    with run(source, OTEL_BSP_SCHEDULE_DELAY="60000", **environ) as process:
         for _ in range(20):
             process.get()
         assert process.stop() == -signal.SIGTERM
@@ -258,10 +269,16 @@ def test_a_stop_exports_and_writes_everything_first(run: Any, collector: Any):
     assert process.lines[-1]["message"].startswith("Finished server process")
 
 
-def test_what_a_stop_could_not_export_is_said(run: Any):
-    with run(PLAIN, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT="http://127.0.0.1:1") as process:
-        process.get()
-        process.stop()
+def test_a_stop_waits_five_seconds_for_a_silent_collector_and_says_what_was_not_exported(run: Any):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/v1/traces"
+        # It has a lifespan, at whose end the layer waits for the first time.
+        with run(FASTAPI, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=url) as process:
+            process.get("/items/7")
+            began = time.monotonic()
+            process.stop()
+            took = time.monotonic() - began
+    assert 4.0 < took < 7.0
     assert "1 spans were not exported before the end" in process.messages("goshop_telemetry.uvicorn")
 
 
