@@ -20,8 +20,8 @@ from urllib.request import getproxies, proxy_bypass
 
 from opentelemetry.util.re import parse_env_headers
 
+from .file_exporter import FileExporter
 from .span_queue import Exporter, Rejected, Unavailable
-from .spans import LENGTH_BYTES, read_batches
 
 if TYPE_CHECKING:
     import urllib3
@@ -88,44 +88,6 @@ def http_endpoint(environ: Mapping[str, str] = os.environ) -> str:
     if endpoint := environ.get(f"{PREFIX}TRACES_ENDPOINT"):
         return endpoint
     return f"{(environ.get(f'{PREFIX}ENDPOINT') or DEFAULT_ENDPOINT).rstrip('/')}/v1/traces"
-
-
-class FileExporter:
-    """Appends batches to a file, each in one write: whoever kills the process tears at most the last one."""
-
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o640)
-        _cut_torn_batch(path)
-
-    def export(self, body: bytes, spans: int, timeout: float) -> int:  # noqa: ARG002 - a local disk
-        """Append the batch; raises `Unavailable` when the disk is full."""
-        frame = len(body).to_bytes(LENGTH_BYTES, "big") + body
-        size = os.fstat(self._descriptor).st_size
-        try:
-            _write(self._descriptor, frame)
-        except OSError as error:
-            os.ftruncate(self._descriptor, size)
-            raise Unavailable(f"the span file cannot be written: {error.strerror}") from None
-        return 0
-
-    def close(self) -> None:
-        """Close the file."""
-        os.close(self._descriptor)
-
-
-def _write(descriptor: int, data: bytes) -> None:
-    rest = memoryview(data)
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]
-
-
-def _cut_torn_batch(path: Path) -> None:
-    """Remove what a killed predecessor left unfinished: behind it no reader would find the next batch."""
-    with path.open("r+b") as file:
-        for _ in read_batches(file):
-            pass
-        file.truncate()
 
 
 class HttpExporter:

@@ -13,9 +13,8 @@ from typing import Any
 
 import pytest
 
-from telemetry.exporters import ConfigurationError, FileExporter, HttpExporter, _retry_after, exporter_from
+from telemetry.exporters import ConfigurationError, HttpExporter, _retry_after, exporter_from
 from telemetry.span_queue import QueueLimits, Rejected, Unavailable
-from telemetry.spans import read_spans
 from telemetry.tracing import queue_limits
 from tests.telemetry.ended_spans import ROOT, ended, export, over_http
 
@@ -138,87 +137,6 @@ def test_retry_after_is_read_in_both_forms(value: str, seconds: float):
     assert _retry_after({"retry-after": value}) == seconds
 
 
-# --- into a file ------------------------------------------------------------------------------------------------------
-
-
-def test_a_file_gives_back_what_was_exported(tmp_path: Path):
-    path = tmp_path / "folder" / "spans.otlp"
-    exporter = FileExporter(path)
-    export(exporter, ended("one", text="ä", number=7, flag=True, many=("a", "b")))
-    export(exporter, ended("two"))
-    exporter.close()
-    one, two = read_spans(path)
-    assert (one.name, two.name, one.service, one.kind) == ("one", "two", "test", "INTERNAL")
-    assert one.attributes == {"text": "ä", "number": 7, "flag": True, "many": ["a", "b"]}
-
-
-def test_a_torn_batch_ends_the_reading_and_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture):
-    path = tmp_path / "spans.otlp"
-    exporter = FileExporter(path)
-    export(exporter, ended("whole"))
-    exporter.close()
-    whole = path.read_bytes()
-    for kept in range(1, len(whole)):
-        path.write_bytes(whole + whole[:kept])
-        caplog.clear()
-        assert [span.name for span in read_spans(path)] == ["whole"]
-        assert f"torn batch of {kept} bytes" in caplog.text
-
-
-def test_a_restarted_process_writes_behind_the_last_whole_batch(tmp_path: Path):
-    path = tmp_path / "spans.otlp"
-    first = FileExporter(path)
-    export(first, ended("before"))
-    first.close()
-    path.write_bytes(path.read_bytes() + b"\x00\x00\x01\x00torn")
-    second = FileExporter(path)
-    export(second, ended("after"))
-    second.close()
-    assert [span.name for span in read_spans(path)] == ["before", "after"]
-
-
-def test_a_full_disk_is_unavailable_and_leaves_no_half_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    path = tmp_path / "spans.otlp"
-    exporter = FileExporter(path)
-    real = os.write
-    monkeypatch.setattr(os, "write", lambda fd, data: real(fd, data[:10]) if len(data) > 10 else _full())
-    with pytest.raises(Unavailable, match="No space"):
-        export(exporter, ended())
-    monkeypatch.undo()
-    export(exporter, ended("later"))
-    exporter.close()
-    assert [span.name for span in read_spans(path)] == ["later"]
-
-
-def _full() -> int:
-    raise OSError(28, "No space left on device")
-
-
-KILLED = """
-import os, sys, telemetry
-shop = telemetry.configure("order")
-for n in range(2000):
-    shop.tracer.start_span(f"span {n}").end()
-    if n == 1500:
-        shop.flush()
-        print("flushed", flush=True)
-os.kill(os.getpid(), 9)
-"""
-
-
-def test_a_killed_process_leaves_a_readable_file(tmp_path: Path):
-    path = tmp_path / "spans.otlp"
-    environ = os.environ | {
-        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": f"file:{path}",
-        "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "64",
-    }
-    done = subprocess.run([sys.executable, "-c", KILLED], env=environ, cwd=ROOT, capture_output=True, check=False)
-    assert (done.returncode, b"flushed" in done.stdout) == (-9, True)
-    names = [span.name for span in read_spans(path)]
-    assert len(names) >= 1501
-    assert names == [f"span {n}" for n in range(len(names))]
-
-
 # --- chosen by the environment ----------------------------------------------------------------------------------------
 
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
@@ -272,13 +190,6 @@ def test_grpc_may_be_chosen_by_the_exporter_s_name():
     assert type(exporter).__name__ == "GrpcExporter"
     assert exporter is not None
     exporter.close()
-
-
-def test_a_span_file_is_for_its_owner_and_his_group(tmp_path: Path):
-    before = os.umask(0)
-    FileExporter(tmp_path / "spans.otlp").close()
-    os.umask(before)
-    assert (tmp_path / "spans.otlp").stat().st_mode & 0o777 == 0o640
 
 
 def test_a_file_url_may_be_written_either_way(tmp_path: Path):
