@@ -12,6 +12,7 @@ SCHEMA_URL: Final = f"https://opentelemetry.io/schemas/{SEMCONV_VERSION}"
 # --- metrics (contract: names, labels, buckets; seconds throughout) ---------------------------------------------------
 HTTP_REQUEST_DURATION: Final = "http_request_duration_seconds"
 HTTP_REQUESTS_IN_PROGRESS: Final = "http_requests_in_progress"
+HTTP_REQUESTS_REFUSED: Final = "http_requests_refused_total"
 RPC_SERVER_DURATION: Final = "rpc_server_duration_seconds"
 RPC_CLIENT_DURATION: Final = "rpc_client_duration_seconds"
 DB_QUERY_DURATION: Final = "db_query_duration_seconds"
@@ -35,6 +36,7 @@ REDIS_LABELS: Final = ("command", "outcome")
 POOL_LABELS: Final = ("state",)
 DROP_LABELS: Final = ("reason",)
 METHOD_LABELS: Final = ("method",)
+REFUSED_LABELS: Final = ("reason",)
 # The upper bound of a bucket.
 BOUND_LABEL: Final = "le"
 
@@ -50,6 +52,10 @@ OVERFLOW_ENDPOINT: Final = "_OVERFLOW"
 DROP_FULL: Final = "full"
 DROP_REJECTED: Final = "rejected"
 DROP_SHUTDOWN: Final = "shutdown"
+REFUSED_MALFORMED: Final = "malformed"
+REFUSED_HEAD_TOO_LARGE: Final = "head_too_large"
+REFUSED_HEAD_TOO_SLOW: Final = "head_too_slow"
+REFUSED_CROWDED: Final = "crowded"
 OUTCOME_OK: Final = "ok"
 OUTCOME_ERROR: Final = "error"
 POOL_USED: Final = "used"

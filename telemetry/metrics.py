@@ -164,6 +164,14 @@ class Metrics:
         ).cells
         in_progress = InProgress()
         self.http_in_progress = in_progress.levels
+        self.http_refused = Counters(
+            Counter(
+                c.HTTP_REQUESTS_REFUSED,
+                "What no application was asked, by reason.",
+                c.REFUSED_LABELS,
+                registry=registry,
+            )
+        )
         self.rpc_server_duration = self._hot(c.RPC_SERVER_DURATION, "RPCs served.", c.RPC_LABELS)
         self.rpc_client_duration = self._hot(c.RPC_CLIENT_DURATION, "RPCs made.", c.RPC_LABELS)
         self.query_duration = self._hot(c.DB_QUERY_DURATION, "Database statements.", c.DB_QUERY_LABELS)

@@ -25,6 +25,7 @@ from .exporters import ConfigurationError
 from .logs import LogHandler, take_over_uvicorn
 from .metrics_server import MetricsAddress, serve_metrics
 from .output import close_all
+from .refused import count_refusals, ignore_refusals
 from .request import Receive, Scope, Send
 
 logger = logging.getLogger(__name__)
@@ -35,7 +36,7 @@ DEEPEST: Final = 50
 
 
 class UvicornInstrumentor(BaseInstrumentor):  # type: ignore[misc] # see above
-    """Wraps the three places of uvicorn that matter; `uninstrument` restores them."""
+    """Wraps the three places of uvicorn that matter, and those where it refuses; `uninstrument` restores them."""
 
     def instrumentation_dependencies(self) -> Collection[str]:
         """Return what must be installed; `capture_signals` is there since 0.29."""
@@ -49,11 +50,13 @@ class UvicornInstrumentor(BaseInstrumentor):  # type: ignore[misc] # see above
         wrap_function_wrapper(Config, "load", _load)
         wrap_function_wrapper(Config, "configure_logging", _configure_logging)
         wrap_function_wrapper(Server, "capture_signals", _capture_signals)
+        count_refusals()
 
     def _uninstrument(self, **_: Any) -> None:
         unwrap(Config, "load")
         unwrap(Config, "configure_logging")
         unwrap(Server, "capture_signals")
+        ignore_refusals()
 
 
 class Excluding:

@@ -13,6 +13,7 @@ import pytest
 from app.config import Http
 from app.http_protocol import TURNED_AWAY
 from telemetry import conventions as c
+from telemetry import current
 from telemetry.testing import capture_logs, capture_spans
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -90,6 +91,10 @@ def http() -> Http:
     return Http(head_timeout=SOON, body_timeout=SOON, answer_timeout=SOON, idle_timeout=SOON, max_connections=4)
 
 
+def refused(reason: str) -> float:
+    return float(current.metrics().http_refused[reason,]._value.get())
+
+
 async def ask(edge: Any) -> bytes:
     """Return everything that is said on a connection with one request, nothing where there was no connection."""
     async with connection(edge) as client:
@@ -103,10 +108,12 @@ async def test_who_connects_and_says_nothing_is_cut_off(edge: Any) -> None:
 
 
 async def test_a_head_that_trickles_is_cut_off_however_often_a_byte_comes(edge: Any) -> None:
+    before = refused(c.REFUSED_HEAD_TOO_SLOW)
     async with connection(edge) as client:
         await client.trickle(GET[:-2] + b"a: " + b"b" * 1_000)
         assert (await client.problem(408))["code"] == "request_timeout"
         await client.closed()
+    assert refused(c.REFUSED_HEAD_TOO_SLOW) == before + 1
 
 
 async def test_the_head_of_a_later_request_has_the_same_time(edge: Any) -> None:
@@ -203,12 +210,14 @@ async def test_one_connection_too_many_is_told_so_and_the_others_are_served(edge
         crowd = [await stack.enter_async_context(connection(edge)) for _ in range(4)]
         for client in crowd:
             client.say(GET[:10])
+        before = refused(c.REFUSED_CROWDED)
         with capture_logs() as lines:
             async with connection(edge) as late:
                 late.say(GET)
                 problem = await late.problem(503)
                 await late.closed()
         assert (problem["code"], problem["detail"]) == ("unavailable", "too many connections")
+        assert refused(c.REFUSED_CROWDED) == before + 1
         assert [line[c.LOG_STATUS_CODE] for line in lines if line.get(c.LOG_TRACE_ID) == problem["trace_id"]] == [503]
         for client in crowd:
             client.say(GET[10:])
@@ -250,9 +259,11 @@ async def test_a_flood_of_connections_is_not_even_talked_to(edge: Any) -> None:
     ],
     ids=lambda value: repr(value[:24]) if isinstance(value, bytes) else str(value),
 )
-async def test_what_the_parser_refuses_has_a_trace_id_and_one_line_in_the_log(
+async def test_what_the_parser_refuses_is_counted_and_has_a_trace_id_and_one_line_in_the_log(
     edge: Any, said: bytes, status: int
 ) -> None:
+    reason = {400: c.REFUSED_MALFORMED, 431: c.REFUSED_HEAD_TOO_LARGE}[status]
+    before = refused(reason)
     with capture_logs() as lines:
         async with connection(edge) as client:
             client.say(said)
@@ -260,6 +271,7 @@ async def test_what_the_parser_refuses_has_a_trace_id_and_one_line_in_the_log(
             await client.closed()
     (line,) = [line for line in lines if line.get(c.LOG_TRACE_ID) == problem["trace_id"]]
     assert (line[c.LOG_STATUS_CODE], line[c.LOG_CLIENT], line[c.LOG_LEVEL]) == (status, "127.0.0.1", "warning")
+    assert refused(reason) == before + 1
 
 
 async def test_what_is_no_http_in_a_body_ends_its_request(edge: Any) -> None:

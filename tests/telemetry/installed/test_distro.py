@@ -152,6 +152,20 @@ assert b'handler="mine"' in generate_latest(REGISTRY)
     assert 'handler="mine"' not in metrics
 
 
+def test_what_is_no_http_is_counted(run: Any, collector: Any):
+    with run(PLAIN) as process:
+        with socket.create_connection(("127.0.0.1", process.port)) as client:
+            client.sendall(b"\x16\x03\x01 no HTTP\r\n\r\n")
+            assert client.recv(100).startswith(b"HTTP/1.1 400 ")
+        process.get()
+        (metrics,) = metrics_of(process)
+        process.stop()
+    assert 'http_requests_refused_total{reason="malformed"} 1.0' in metrics
+    # Nobody knows what it was: it is no request in the other metric, and no span.
+    assert 'http_request_duration_seconds_count{endpoint="",method="GET",status_code="200"} 1.0' in metrics
+    assert len(collector.spans) == 1
+
+
 @pytest.mark.parametrize("source", [LITESTAR, FASTAPI, STARLETTE], ids=["Litestar", "FastAPI", "Starlette"])
 def test_a_defect_is_named_by_its_own_type(run: Any, collector: Any, eventually_true: Any, source: str):
     with run(source) as process:
@@ -448,7 +462,9 @@ def test_uvicorn_is_as_it_was_when_the_instrumentation_is_taken_back(start: Any,
     code = """
 from uvicorn.config import Config
 from uvicorn.server import Server
+from uvicorn.protocols.http import h11_impl
 places = [(Config, "load"), (Config, "configure_logging"), (Server, "capture_signals")]
+places += [(h11_impl.H11Protocol, "send_400_response"), (h11_impl, "service_unavailable")]
 before = [vars(owner)[name] for owner, name in places]
 from goshop_telemetry.uvicorn import UvicornInstrumentor
 instrumentor = UvicornInstrumentor()
