@@ -18,6 +18,8 @@ from typing import Any, TypeVar
 import httpx
 import pytest
 
+from tests.telemetry.installed.applications import UVICORN
+
 ROOT = Path(__file__).parents[3]
 BIN = Path(sys.executable).parent
 PATIENCE = 10.0
@@ -141,6 +143,23 @@ def start(site: Path, tmp_path: Path) -> Callable[..., AbstractContextManager[Pr
             process.stop()
 
     return run
+
+
+@pytest.fixture
+def run(start: Any, collector: Any) -> Any:
+    """Start an application under `opentelemetry-instrument`, with a collector and metrics on a free port."""
+    environ = {
+        "OTEL_SERVICE_NAME": "theirs",
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": collector.url,
+        "OTEL_EXPORTER_PROMETHEUS_PORT": "0",
+        "OTEL_EXPORTER_PROMETHEUS_HOST": "127.0.0.1",
+        "OTEL_BSP_SCHEDULE_DELAY": "50",
+    }
+
+    def started(source: str, *options: str, command: tuple[str, ...] = UVICORN, **more: Any) -> Any:
+        return start({"app.py": source}, *command, *options, **(environ | more))
+
+    return started
 
 
 @pytest.fixture
