@@ -8,11 +8,11 @@ from pathlib import Path
 
 from loadtests import Sample
 from slo.gate import RunFacts, evaluate
-from slo.gates import load_gate
 from slo.load import LoadFacts
+from slo.openslo.loading import load_gate
 from telemetry.spans import SpanRecord
 
-GATE = Path(__file__).parents[1] / "slo" / "gates" / "checkout.yaml"
+GATE = Path(__file__).parents[1] / "slo" / "specs" / "checkout.yaml"
 BEGIN = 1_800_000_000.0
 SECONDS = 30.0
 ROUNDS = 5

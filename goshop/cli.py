@@ -156,7 +156,7 @@ Examples:
 
 @main.command(epilog=GATE_EXAMPLES)
 @click.argument("gate", type=click.Path(path_type=Path), required=False)
-@click.option("--profile", default="", help="smoke, ramp (by default what the gate file names).")
+@click.option("--profile", default="", help="smoke, ramp (by default what the ReleaseGate names).")
 @_fault_option
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the reports (by default the run's own).")
 @_root_option
@@ -166,8 +166,8 @@ def gate(
 ) -> None:
     """Bring the shop up, load it with k6 and say whether it may be released.
 
-    GATE is a gate file (slo/gates/checkout.yaml by default). Exit code: 0 every objective met, 1 one missed, 2 wrong
-    usage or gate file, 3 inconclusive, 5 the measurement failed.
+    GATE is a specification with one ReleaseGate, a file or a folder (slo/specs/checkout.yaml by default). Exit code: 0
+    every objective met, 1 one missed, 2 wrong usage or specification, 3 inconclusive, 5 the measurement failed.
     """
     with judged(), explained():
         from goshop import gate as gate_module  # noqa: PLC0415 - see the module
@@ -216,11 +216,11 @@ def judged() -> Iterator[None]:
     """Turn what keeps a gate from judging into one sentence and its exit code."""
     from app.faults import FaultError  # noqa: PLC0415 - see the module
     from goshop.gate import MeasurementFailed, WrongProfile  # noqa: PLC0415 - see the module
-    from slo.gates import GateError  # noqa: PLC0415 - see the module
+    from slo.openslo.loading import SpecificationError  # noqa: PLC0415 - see the module
 
     try:
         yield
-    except (FaultError, GateError, WrongProfile) as error:
+    except (FaultError, SpecificationError, WrongProfile) as error:
         raise Misuse(str(error)) from None
     except (MeasurementFailed, OSError) as error:
         raise Failure(str(error)) from None

@@ -27,12 +27,13 @@ from goshop.witnesses import Reading, Watch
 from loadtests import PROFILES, Arrivals, LoadError, LoadRun, Profile
 from loadtests.seed import seed_shop
 from slo.gate import Judgement, RunFacts, evaluate, write_reports
-from slo.gates import Gate, load_gate
+from slo.gates import Gate
 from slo.load import LoadFacts
+from slo.openslo.loading import load_gate
 from slo.report.table import print_verdict
 from slo.verdict import Release
 
-DEFAULT_GATE: Final = Path(__file__).parents[1] / "slo" / "gates" / "checkout.yaml"
+DEFAULT_GATE: Final = Path(__file__).parents[1] / "slo" / "specs" / "checkout.yaml"
 REPORTS: Final = ("verdict.json", "report.md", "report.html", "junit.xml")
 # Requests that carry an Idempotency-Key: Go's HTTP client sends them again when a reused connection closes.
 RESENDABLE: Final = frozenset({"POST /api/orders"})
@@ -71,7 +72,7 @@ class Outcome:
 def run_gate(options: Options) -> Outcome:
     """Judge the shop of this checkout.
 
-    Raises `GateError` for the gate file, `WrongProfile`, `FaultError`, and `MeasurementFailed` or `StartError` when
+    Raises `SpecificationError` for the specification, `WrongProfile`, `FaultError`, and `MeasurementFailed` or `StartError` when
     nothing could be measured. Main thread only.
     """
     gate = load_gate(options.gate)

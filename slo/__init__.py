@@ -1,5 +1,6 @@
-"""Service levels as code: gate files, statistics, judgement, reconciliation, causes and reports.
+"""Service levels as code: specification, statistics, judgement, reconciliation, causes and reports.
 
-What other layers use: `slo.gates.load_gate`, `slo.gate.RunFacts`, `slo.gate.evaluate`, `slo.gate.write_reports`,
-`slo.load.LoadFacts`, `slo.verdict.Verdict`, `slo.report.table.print_verdict`. Importing the package imports none of them.
+What other layers use: `slo.openslo.loading` (`load_specification`, `load_gate`), `slo.gate.RunFacts`,
+`slo.gate.evaluate`, `slo.gate.write_reports`, `slo.load.LoadFacts`, `slo.verdict.Verdict`,
+`slo.report.table.print_verdict`. Importing the package imports none of them.
 """

@@ -1,12 +1,14 @@
 """YAML that means one thing: strict reading with the line and column of every value.
 
-PyYAML alone accepts duplicate keys, reads `on` as true, `1:30` as 90 and `010` as 8, and stops at the first error. Two
-passes mend that. The *events* are read first: size, depth, no anchors, aliases, tags or further documents, before any
-tree is built (`[` times 200,000 takes libyaml two minutes otherwise). Then the *node tree* is turned into plain values
-by the YAML 1.2 core schema (https://yaml.org/spec/1.2.2/#103-core-schema), with the position of every key and value
-and all duplicates found. The pure Python loader is used throughout, so that messages do not depend on the machine.
+PyYAML alone accepts duplicate keys, reads `on` as true, `1:30` as 90 and `010` as 8, and stops at the first error. Here
+its *events* are read, and turned into plain values by the YAML 1.2 core schema
+(https://yaml.org/spec/1.2.2/#103-core-schema), with the position of every key and value; duplicates, anchors, aliases
+and tags are faults, all of them reported at once. Size and depth are bounded before anything is built (`[` times 200,000
+takes libyaml two minutes otherwise). The pure Python parser is used throughout, so that messages do not depend on the
+machine.
 """
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,8 +17,11 @@ from typing import Any, Final
 
 import yaml
 
-MOST_BYTES: Final = 262_144
+# Room for some thousand objectives; the slowest file of this size takes 20 s (`[a,a,…]`), a likely one 7 s.
+MOST_BYTES: Final = 2_097_152
 DEEPEST: Final = 32
+# A file with more faults than these is not what it was taken for.
+MOST_FAULTS: Final = 1000
 
 Path_ = tuple[str | int, ...]
 
@@ -29,14 +34,6 @@ _BASED: Final = re.compile(r"0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT: Final = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 
 
-class StrictYamlError(ValueError):
-    """A file is not YAML that means one thing; `messages` has every fault found, each `file:line:column: what`."""
-
-    def __init__(self, messages: list[str]) -> None:
-        super().__init__("\n".join(messages))
-        self.messages = messages
-
-
 @dataclass(frozen=True, slots=True, order=True)
 class Position:
     """Where something stands; both count from 1."""
@@ -45,57 +42,107 @@ class Position:
     column: int
 
 
+BEGIN: Final = Position(1, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What is wrong and where; `path` leads to the value within its document (`spec.objectives[0].target`)."""
+
+    file: str
+    line: int
+    column: int
+    message: str
+    path: str = ""
+
+    def __str__(self) -> str:
+        """Return `file:line:column: message`."""
+        return f"{self.file}:{self.line}:{self.column}: {self.message}"
+
+
+class StrictYamlError(ValueError):
+    """A file is not YAML that means one thing; `faults` has every fault found."""
+
+    def __init__(self, faults: list[Fault]) -> None:
+        super().__init__("\n".join(map(str, faults)))
+        self.faults = faults
+
+    @property
+    def messages(self) -> list[str]:
+        """Every fault as `file:line:column: message`."""
+        return list(map(str, self.faults))
+
+
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A file's value as plain dicts, lists and scalars, and where each value and each key stands."""
+    """A document's value as plain dicts, lists and scalars, and where each value and each key stands."""
 
     file: str
     value: Any
     values: dict[Path_, Position] = field(default_factory=dict)
     keys: dict[Path_, Position] = field(default_factory=dict)
 
-    def locate(self, path: Path_, message: str, *, key: bool = False) -> str:
-        """Return `file:line:column: message` for the value at `path`, or for its key."""
-        position = self.keys.get(path) if key else self.values.get(path)
-        return located(self.file, position or Position(1, 1), message)
+    def locate(self, path: Path_, message: str, *, key: bool = False) -> Fault:
+        """Return the fault of the value at `path`, of its key, or of the nearest value around a missing one."""
+        known = path
+        while known and known not in self.values:
+            known = known[:-1]
+        position = (self.keys.get(path) if key else None) or self.values.get(known, BEGIN)
+        return fault_at(self.file, position, message, path)
 
 
-def located(file: str, position: Position, message: str) -> str:
-    """Return `file:line:column: message`."""
-    return f"{file}:{position.line}:{position.column}: {message}"
+def fault_at(file: str, position: Position, message: str, path: Path_ = ()) -> Fault:
+    """Return a fault."""
+    spelled = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    return Fault(file, position.line, position.column, message, spelled.removeprefix("."))
 
 
-def read_document(path: Path) -> Document:
+def read_documents(path: Path) -> list[Document]:
     """Read a file strictly; raises `StrictYamlError` with every fault, `OSError` when it can't be read."""
     with path.open("rb") as file:
-        return parse_document(file.read(MOST_BYTES + 1), str(path))
+        return parse_documents(file.read(MOST_BYTES + 1), str(path))
 
 
-def parse_document(raw: bytes, file: str) -> Document:
-    """Read bytes strictly; `file` is named in the messages. Raises `StrictYamlError` with every fault."""
+def parse_documents(raw: bytes, file: str) -> list[Document]:
+    """Read bytes strictly, at least one document; documents of comments alone are left out.
+
+    `file` is named in the messages. Raises `StrictYamlError` with every fault.
+    """
     text = _decode(raw, file)
+    builder = _Builder(file)
     try:
-        if faults := list(_forbidden(text, file)):
-            raise StrictYamlError(faults)
-        node = yaml.compose(text, Loader=yaml.BaseLoader)
+        documents = list(builder.documents(yaml.parse(text, Loader=yaml.BaseLoader)))
+        if not documents and not builder.faults:
+            builder.add(BEGIN, "the file is empty")
     except yaml.MarkedYAMLError as error:
-        raise StrictYamlError([located(file, _position(error.problem_mark), _worded(error))]) from None
+        builder.faults.append(fault_at(file, _position(error.problem_mark), _worded(error)))
     except yaml.reader.ReaderError as error:
         where = _after(text[: error.position])
-        raise StrictYamlError([located(file, where, "a character that YAML does not allow")]) from None
-    if node is None:
-        raise StrictYamlError([located(file, Position(1, 1), "the file is empty")])
-    return _Builder(file).build(node)
+        builder.faults.append(fault_at(file, where, "a character that YAML does not allow"))
+    except _NoFurther as error:
+        builder.faults.append(fault_at(file, error.position, error.message))
+    if builder.faults:
+        raise StrictYamlError(builder.faults)
+    return documents
+
+
+class _NoFurther(Exception):
+    """Nothing behind this place is looked at."""
+
+    def __init__(self, position: Position, message: str) -> None:
+        super().__init__(message)
+        self.position = position
+        self.message = message
 
 
 def _decode(raw: bytes, file: str) -> str:
     if len(raw) > MOST_BYTES:
-        raise StrictYamlError([located(file, Position(1, 1), f"longer than {MOST_BYTES} bytes")])
+        raise StrictYamlError([fault_at(file, BEGIN, f"longer than {MOST_BYTES} bytes")])
     try:
         return raw.decode()
     except UnicodeDecodeError as error:
         where = _after(raw[: error.start].decode())
-        raise StrictYamlError([located(file, where, f"not UTF-8: byte 0x{raw[error.start]:02x}")]) from None
+        raise StrictYamlError([fault_at(file, where, f"not UTF-8: byte 0x{raw[error.start]:02x}")]) from None
 
 
 def _after(text: str) -> Position:
@@ -103,7 +150,7 @@ def _after(text: str) -> Position:
 
 
 def _position(mark: Any) -> Position:
-    return Position(mark.line + 1, mark.column + 1) if mark else Position(1, 1)
+    return Position(mark.line + 1, mark.column + 1) if mark else BEGIN
 
 
 def _worded(error: yaml.MarkedYAMLError) -> str:
@@ -111,70 +158,82 @@ def _worded(error: yaml.MarkedYAMLError) -> str:
     return f"cannot be read as YAML: {context}{error.problem}"
 
 
-def _forbidden(text: str, file: str) -> Iterator[str]:
-    """Yield what strict YAML does not allow; stops at what is too deep to go on."""
-    depth = documents = 0
-    for event in yaml.parse(text, Loader=yaml.BaseLoader):
-        where = _position(event.start_mark)
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
-        elif isinstance(event, yaml.DocumentStartEvent):
-            documents += 1
-        yield from (located(file, where, fault) for fault in _faults_of(event))
-        if depth > DEEPEST or documents > 1:
-            yield located(file, where, "one document only" if documents > 1 else f"nested deeper than {DEEPEST}")
-            return
+class _Builder:
+    """Turns events into plain values and notes where they stand."""
+
+    def __init__(self, file: str) -> None:
+        self.faults: list[Fault] = []
+        self._file = file
+        self._events: Iterator[yaml.Event] = iter(())
+        self._document = Document(file, None)
+
+    def documents(self, events: Iterator[yaml.Event]) -> Iterator[Document]:
+        """Yield every document that says something; what is wrong with them is in `faults`."""
+        self._events = events
+        for event in events:
+            if isinstance(event, yaml.DocumentStartEvent):
+                self._document = Document(self._file, None)
+                first = next(events)
+                if (value := self._value(first, ())) is not None or not _is_empty(first):
+                    yield Document(self._file, value, self._document.values, self._document.keys)
+
+    def add(self, position: Position, message: str) -> None:
+        """Note a fault."""
+        if len(self.faults) == MOST_FAULTS:
+            raise _NoFurther(position, f"more than {MOST_FAULTS} faults: the rest is not looked at")
+        self.faults.append(fault_at(self._file, position, message))
+
+    def _value(self, event: yaml.Event, path: Path_) -> Any:
+        where = self._document.values[path] = _position(event.start_mark)
+        for fault in _forbidden(event):
+            self.add(where, fault)
+        if isinstance(event, yaml.CollectionStartEvent) and len(path) >= DEEPEST:
+            raise _NoFurther(where, f"nested deeper than {DEEPEST}")
+        if isinstance(event, yaml.MappingStartEvent):
+            return self._mapping(path)
+        if isinstance(event, yaml.SequenceStartEvent):
+            return self._sequence(path)
+        if isinstance(event, yaml.ScalarEvent):
+            return event.value if event.style else plain_scalar(event.value)
+        return None
+
+    def _sequence(self, path: Path_) -> list[Any]:
+        items: list[Any] = []
+        while not isinstance(event := next(self._events), yaml.SequenceEndEvent):
+            items.append(self._value(event, (*path, len(items))))
+        return items
+
+    def _mapping(self, path: Path_) -> dict[str, Any]:
+        values: dict[str, Any] = {}
+        while not isinstance(event := next(self._events), yaml.MappingEndEvent):
+            where = _position(event.start_mark)
+            # Read as a value first, so that a key that is none is read to its end.
+            self._value(event, (*path, ""))
+            if not isinstance(event, yaml.ScalarEvent):
+                self.add(where, "a key must be a string")
+                self._value(next(self._events), (*path, ""))
+                continue
+            key = (*path, event.value)
+            if event.value in values:
+                self.add(where, f"duplicate key {event.value!r}, first on line {self._document.keys[key].line}")
+                self._value(next(self._events), (*path, ""))
+                continue
+            self._document.keys[key] = where
+            values[event.value] = self._value(next(self._events), key)
+        return values
 
 
-def _faults_of(event: yaml.Event) -> Iterator[str]:
+def _is_empty(event: yaml.Event) -> bool:
+    return isinstance(event, yaml.ScalarEvent) and event.style is None and not event.value
+
+
+def _forbidden(event: yaml.Event) -> Iterator[str]:
     if isinstance(event, yaml.AliasEvent):
         yield f"aliases are not allowed: *{event.anchor}"
     elif isinstance(event, yaml.NodeEvent) and event.anchor:
         yield f"anchors are not allowed: &{event.anchor}"
     if isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent) and event.tag:
         yield f"tags are not allowed: {event.tag}"
-
-
-class _Builder:
-    """Turns the node tree into plain values and notes where they stand."""
-
-    def __init__(self, file: str) -> None:
-        self._document = Document(file, None)
-        self._faults: list[str] = []
-
-    def build(self, node: yaml.Node) -> Document:
-        """Return the document; raises `StrictYamlError` with every fault."""
-        value = self._value(node, ())
-        if self._faults:
-            raise StrictYamlError(self._faults)
-        return Document(self._document.file, value, self._document.values, self._document.keys)
-
-    def _value(self, node: yaml.Node, path: Path_) -> Any:
-        self._document.values[path] = _position(node.start_mark)
-        if isinstance(node, yaml.MappingNode):
-            return self._mapping(node, path)
-        if isinstance(node, yaml.SequenceNode):
-            return [self._value(item, (*path, index)) for index, item in enumerate(node.value)]
-        return plain_scalar(node.value) if getattr(node, "style", None) is None else node.value
-
-    def _mapping(self, node: yaml.MappingNode, path: Path_) -> dict[str, Any]:
-        values: dict[str, Any] = {}
-        for key_node, value_node in node.value:
-            where = _position(key_node.start_mark)
-            if not isinstance(key_node, yaml.ScalarNode):
-                self._faults.append(located(self._document.file, where, "a key must be a string"))
-                continue
-            key = (*path, key_node.value)
-            if key_node.value in values:
-                first = self._document.keys[key].line
-                message = f"duplicate key {key_node.value!r}, first on line {first}"
-                self._faults.append(located(self._document.file, where, message))
-                continue
-            self._document.keys[key] = where
-            values[key_node.value] = self._value(value_node, key)
-        return values
 
 
 def plain_scalar(text: str) -> str | int | float | bool | None:
@@ -191,4 +250,5 @@ def plain_scalar(text: str) -> str | int | float | bool | None:
         return int(text) if len(text) < 40 else text  # noqa: PLR2004 - said in the line above
     if _BASED.fullmatch(text):
         return int(text[2:], 8 if text[1] == "o" else 16)
-    return float(text) if _FLOAT.fullmatch(text) else text
+    # 1e999 is no number that anybody means.
+    return float(text) if _FLOAT.fullmatch(text) and math.isfinite(float(text)) else text

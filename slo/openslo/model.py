@@ -32,7 +32,7 @@ class Window:
 class Sli:
     """What is counted: `events`, which are good or bad as `counted` says, out of `everything`.
 
-    `le` is the bucket's edge of a latency SLI in s, None for availability.
+    `le` is the bucket's edge of a latency SLI in s, None for availability. `foreign` as of its data source.
     """
 
     name: str
@@ -42,6 +42,7 @@ class Sli:
     everything: Selector
     data_source: str = ""
     le: Decimal | None = None
+    foreign: bool = False
 
     @property
     def series(self) -> tuple[str, ...]:

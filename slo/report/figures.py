@@ -53,7 +53,7 @@ def actual(result: ObjectiveResult) -> str:
 
 
 def target(result: ObjectiveResult) -> str:
-    """Return the target as the gate file spells it."""
+    """Return the target as a specification spells it."""
     unit = f" {result.unit}" if result.unit not in {SECONDS, RATIO} else ""
     if result.unit == SECONDS:
         return f"{result.op} {round(result.target * 1000, 3):g} ms"

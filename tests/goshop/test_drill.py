@@ -12,7 +12,7 @@ from app.faults import parse_faults
 from goshop import drill
 from goshop.gate import DEFAULT_GATE
 from slo.gate import evaluate
-from slo.gates import load_gate
+from slo.openslo.loading import load_gate
 from tests.slo.synthetic import delayed, make_run
 
 ROOT = Path(__file__).parents[2]

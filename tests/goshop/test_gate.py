@@ -124,7 +124,7 @@ def test_what_cannot_be_meant_is_refused_with_one_sentence(arguments, said, tmp_
 
 def test_a_gate_file_with_a_mistake_is_named_with_its_line(tmp_path):
     path = tmp_path / "gate.yaml"
-    good = (ROOT / "slo" / "gates" / "checkout.yaml").read_text()
-    path.write_text(good.replace("percentile: 99\n", "percentile: ninety\n"))
+    good = (ROOT / "slo" / "specs" / "checkout.yaml").read_text()
+    path.write_text(good.replace("target: 0.99\n", "target: ninety-nine\n"))
     line = ends_with_one_sentence(goshop("gate", path, "--dir", tmp_path / "runs"), 2)
     assert f"{path}:" in line

@@ -2,7 +2,8 @@
 
 import pytest
 
-from slo.gates import Gate, load_gate
+from slo.gates import Gate
+from slo.openslo.loading import load_gate
 from tests.slo.synthetic import CHECKOUT, SyntheticRun, make_run
 
 

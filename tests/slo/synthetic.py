@@ -11,7 +11,7 @@ from slo.gates import Gate
 from slo.load import LoadFacts
 from telemetry.spans import SpanRecord
 
-CHECKOUT = Path(__file__).parents[2] / "slo" / "gates" / "checkout.yaml"
+CHECKOUT = Path(__file__).parents[2] / "slo" / "specs" / "checkout.yaml"
 BEGIN = 1_800_000_000.0
 
 # Endpoint, share of the traffic, the peer it calls, that peer's statement and table.

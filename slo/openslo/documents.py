@@ -1,0 +1,390 @@
+"""The documents as they are spelled: OpenSLO v1 as far as it is read, and goshop/v1's ReleaseGate.
+
+Source: https://github.com/OpenSLO/OpenSLO#specification. What OpenSLO has and we do not read is named beside its place
+(`OUTSIDE`), with what to write instead. Field names are camel case in the documents.
+"""
+
+from typing import Annotated, ClassVar, Final, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+OPENSLO: Final = "openslo/v1"
+GOSHOP: Final = "goshop/v1"
+
+_RUNBOOK: Final = "goshop.dev/runbook"
+_DASHBOARD: Final = "goshop.dev/dashboard"
+_SERIES: Final = "goshop.dev/series"
+
+# RFC 1123, as OpenSLO asks for; the (?!\n) because `$` alone also matches before a line's end.
+Name = Annotated[
+    str,
+    Meta(
+        pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(?!\n)$",
+        description="a name of lower-case letters, digits and '-', at most 63 characters",
+    ),
+]
+Description = Annotated[str, Meta(max_length=1050, description="a string of at most 1050 characters")]
+Duration = Annotated[
+    str, Meta(pattern=r"^[0-9]{1,4}[mhdw](?!\n)$", description="a duration such as '5m', '1h', '3d' or '4w'")
+]
+LabelName = Annotated[
+    str,
+    Meta(
+        pattern=r"^[a-zA-Z_][a-zA-Z0-9_]{0,62}(?!\n)$",
+        description="the name of a Prometheus label (letters, digits and '_')",
+    ),
+]
+LabelValue = Annotated[
+    str, Meta(max_length=253, description="one string of at most 253 characters (a Prometheus label has no list)")
+]
+Link = Annotated[
+    str,
+    Meta(pattern=r"^(https?://|/)\S+(?!\n)$", description="a link: 'https://...', or '/...' from the root of its site"),
+]
+Endpoint = Annotated[
+    str, Meta(pattern=r"^[A-Z]+ /\S*(?!\n)$", description="method and route such as 'GET /api/products/{id}'")
+]
+Milliseconds = Annotated[
+    str, Meta(pattern=r"^[0-9]{1,7}(\.[0-9]{1,3})? (ms|s)(?!\n)$", description="a time such as '800 ms' or '1.5 s'")
+]
+Rate = Annotated[
+    str,
+    Meta(
+        pattern=r"^(>=|>) [0-9]{1,9}(\.[0-9]{1,3})? requests/s(?!\n)$",
+        description="a target such as '> 100 requests/s'",
+    ),
+]
+Text = Annotated[str, Meta(min_length=1, max_length=1050, description="a string of 1 to 1050 characters")]
+T = TypeVar("T")
+One = Annotated[tuple[T, ...], Meta(min_length=1, max_length=1, description="a list of exactly one")]
+
+
+class Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True):
+    """A mapping whose keys are all known."""
+
+
+class Annotations(msgspec.Struct, frozen=True):
+    """What an implementation may add; ours are links for alerts, and where the names of series can't be known."""
+
+    runbook: Link | None = msgspec.field(name=_RUNBOOK, default=None)
+    dashboard: Link | None = msgspec.field(name=_DASHBOARD, default=None)
+    series: Literal["own", "foreign"] | None = msgspec.field(name=_SERIES, default=None)
+
+    # Other keys are other people's.
+    OWN_PREFIX: ClassVar = "goshop.dev/"
+
+
+class Metadata(Strict, frozen=True):
+    """What every document says of itself."""
+
+    name: Name
+    display_name: Text | None = None
+    labels: dict[LabelName, LabelValue] = {}
+    annotations: Annotations = Annotations()
+
+
+class PrometheusQuery(Strict, frozen=True):
+    """Where `type` is Prometheus: which series are counted (slo/openslo/promql.py)."""
+
+    query: Text
+
+
+_OTHER_SOURCES: Final = {"type": {"*": "series are read from Prometheus only"}}
+
+
+class MetricSource(Strict, frozen=True):
+    """Where a number is read: a DataSource by name, or a type."""
+
+    spec: PrometheusQuery
+    metric_source_ref: Name | None = None
+    type: Literal["Prometheus", "prometheus"] | None = None
+
+    OUTSIDE_VALUES: ClassVar = _OTHER_SOURCES
+
+
+class Metric(Strict, frozen=True):
+    """One number of a ratio."""
+
+    metric_source: MetricSource
+
+
+class RatioMetric(Strict, frozen=True):
+    """Good or bad events out of all."""
+
+    counter: bool
+    total: Metric
+    good: Metric | None = None
+    bad: Metric | None = None
+
+    OUTSIDE: ClassVar = {
+        "raw": "a ratio that was made before can't be weighted by traffic; write good or bad, and total",
+        "rawType": "it belongs to raw",
+    }
+    OUTSIDE_VALUES: ClassVar = {"counter": {"False": "a gauge has no events to count"}}
+
+
+_THRESHOLD: Final = "write a latency as a ratioMetric: good is the bucket of the limit, total the count"
+
+
+class SliSpec(Strict, frozen=True):
+    """What is counted."""
+
+    ratio_metric: RatioMetric
+    description: Description = ""
+
+    OUTSIDE: ClassVar = {"thresholdMetric": _THRESHOLD}
+
+
+class InlineSli(Strict, frozen=True):
+    """An SLI inside an SLO."""
+
+    metadata: Metadata
+    spec: SliSpec
+    kind: Literal["SLI"] = "SLI"
+    api_version: Literal["openslo/v1"] = OPENSLO
+
+
+class TimeWindow(Strict, frozen=True):
+    """Over how long the objective holds."""
+
+    duration: Duration
+    is_rolling: bool = True
+
+    _CALENDAR: ClassVar = "windows are rolling, because an alert knows no calendar"
+    OUTSIDE: ClassVar = {"calendar": _CALENDAR}
+    OUTSIDE_VALUES: ClassVar = {"isRolling": {"False": _CALENDAR}}
+
+
+class ObjectiveEntry(Strict, frozen=True):
+    """The share of events that must be good: `target` 0.999 or `targetPercent` 99.9."""
+
+    display_name: Text | None = None
+    target: float | None = None
+    target_percent: float | None = None
+
+    _SLICES: ClassVar = "it belongs to the budgeting method Timeslices; Occurrences are counted"
+    _COMPOSITE: ClassVar = "a composite hides which part is broken; write an SLO for each part"
+    OUTSIDE: ClassVar = {
+        "op": _THRESHOLD,
+        "value": _THRESHOLD,
+        "timeSliceTarget": _SLICES,
+        "timeSliceWindow": _SLICES,
+        "indicator": _COMPOSITE,
+        "indicatorRef": _COMPOSITE,
+        "compositeWeight": _COMPOSITE,
+        "composite": _COMPOSITE,
+    }
+
+
+class BurnRate(Strict, frozen=True):
+    """When the budget burns too fast."""
+
+    threshold: float
+    lookback_window: Duration
+    kind: Literal["burnrate"] = "burnrate"
+    op: Literal["gt"] = "gt"
+    alert_after: Duration = "0m"
+
+    OUTSIDE_VALUES: ClassVar = {
+        "op": dict.fromkeys(("gte", "lt", "lte"), "an alert fires above its threshold: gt"),
+    }
+
+
+class AlertConditionSpec(Strict, frozen=True):
+    """How grave it is when the condition holds."""
+
+    severity: Literal["page", "ticket"]
+    condition: BurnRate
+    description: Description = ""
+
+
+class AlertCondition(Strict, frozen=True):
+    """A condition inside its AlertPolicy."""
+
+    kind: Literal["AlertCondition"]
+    metadata: Metadata
+    spec: AlertConditionSpec
+    api_version: Literal["openslo/v1"] = OPENSLO
+
+    OUTSIDE: ClassVar = {"conditionRef": "write the AlertCondition inline, in its AlertPolicy"}
+
+
+class NotificationTarget(Strict, frozen=True):
+    """Who is told: a receiver of Alertmanager, by name."""
+
+    target_ref: Text
+
+    _INLINE: ClassVar = "name the receiver by targetRef; what it is, Alertmanager's configuration says"
+    OUTSIDE: ClassVar = dict.fromkeys(("apiVersion", "kind", "metadata", "spec"), _INLINE)
+
+
+class AlertPolicySpec(Strict, frozen=True):
+    """One alert: its condition, and who is told."""
+
+    conditions: One[AlertCondition]
+    description: Description = ""
+    alert_when_breaching: bool = True
+    alert_when_resolved: bool = False
+    alert_when_no_data: bool = False
+    notification_targets: tuple[NotificationTarget, ...] = ()
+
+    OUTSIDE_VALUES: ClassVar = {
+        "alertWhenBreaching": {"False": "an alert that does not fire is none"},
+        "alertWhenResolved": {"True": "who hears of an end is said in Alertmanager's configuration (send_resolved)"},
+    }
+
+
+class AlertPolicyEntry(Strict, frozen=True):
+    """An alert of an SLO: by name, or inline."""
+
+    alert_policy_ref: Name | None = None
+    kind: Literal["AlertPolicy"] | None = None
+    metadata: Metadata | None = None
+    spec: AlertPolicySpec | None = None
+    api_version: Literal["openslo/v1"] = OPENSLO
+
+
+class SloSpec(Strict, frozen=True):
+    """An objective for an indicator."""
+
+    service: Name
+    time_window: One[TimeWindow]
+    budgeting_method: Literal["Occurrences"]
+    objectives: One[ObjectiveEntry]
+    description: Description = ""
+    indicator: InlineSli | None = None
+    indicator_ref: Name | None = None
+    alert_policies: tuple[AlertPolicyEntry, ...] = ()
+
+    _SLICES: ClassVar = "time slices forget how many requests each had; Occurrences are counted"
+    OUTSIDE_VALUES: ClassVar = {"budgetingMethod": {"Timeslices": _SLICES, "RatioTimeslices": _SLICES}}
+
+
+class DescribedSpec(Strict, frozen=True):
+    """A specification that is a description."""
+
+    description: Description = ""
+
+
+class ConnectionDetails(Strict, frozen=True):
+    """How to reach a data source; credentials don't belong into a file that is committed."""
+
+    url: Link | None = None
+
+
+class DataSourceSpec(Strict, frozen=True):
+    """Which kind of data source it is, and where."""
+
+    type: Literal["Prometheus", "prometheus"]
+    description: Description = ""
+    connection_details: ConnectionDetails = ConnectionDetails()
+
+    OUTSIDE_VALUES: ClassVar = _OTHER_SOURCES
+
+
+class GateObjective(Strict, frozen=True):
+    """An SLO that the release must meet under load, tightened where it says so.
+
+    `endpoint` narrows it to one route, `target` is another share of good requests, `within` another limit of a latency.
+    `loosened` has the reason where that is less than the SLO asks for.
+    """
+
+    name: Name
+    slo_ref: Name
+    endpoint: Endpoint | None = None
+    target: float | None = None
+    within: Milliseconds | None = None
+    loosened: Text | None = None
+
+
+class Throughput(Strict, frozen=True):
+    """How many requests a second must be answered."""
+
+    target: Rate
+    name: Name = "throughput"
+
+
+class ReleaseGateSpec(Strict, frozen=True):
+    """A load script (from the document's file on), its profile, and what must hold under it."""
+
+    script: Text
+    profile: Name = "smoke"
+    description: Description = ""
+    objectives: tuple[GateObjective, ...] = ()
+    throughput: Throughput | None = None
+
+
+class ServiceDocument(Strict, frozen=True):
+    """What SLOs are grouped by."""
+
+    api_version: Literal["openslo/v1"]
+    kind: Literal["Service"]
+    metadata: Metadata
+    spec: DescribedSpec = DescribedSpec()
+
+
+class DataSourceDocument(Strict, frozen=True):
+    """Where series are read."""
+
+    api_version: Literal["openslo/v1"]
+    kind: Literal["DataSource"]
+    metadata: Metadata
+    spec: DataSourceSpec
+
+
+class SliDocument(Strict, frozen=True):
+    """An indicator that SLOs refer to."""
+
+    api_version: Literal["openslo/v1"]
+    kind: Literal["SLI"]
+    metadata: Metadata
+    spec: SliSpec
+
+
+class AlertPolicyDocument(Strict, frozen=True):
+    """An alert that SLOs refer to."""
+
+    api_version: Literal["openslo/v1"]
+    kind: Literal["AlertPolicy"]
+    metadata: Metadata
+    spec: AlertPolicySpec
+
+
+class SloDocument(Strict, frozen=True):
+    """An objective."""
+
+    api_version: Literal["openslo/v1"]
+    kind: Literal["SLO"]
+    metadata: Metadata
+    spec: SloSpec
+
+
+class ReleaseGateDocument(Strict, frozen=True):
+    """What a release must meet under load; not OpenSLO's but ours."""
+
+    api_version: Literal["goshop/v1"]
+    kind: Literal["ReleaseGate"]
+    metadata: Metadata
+    spec: ReleaseGateSpec
+
+
+AnyDocument = (
+    ServiceDocument | DataSourceDocument | SliDocument | AlertPolicyDocument | SloDocument | ReleaseGateDocument
+)
+
+KINDS: Final[dict[str, dict[str, type[AnyDocument]]]] = {
+    OPENSLO: {
+        "Service": ServiceDocument,
+        "DataSource": DataSourceDocument,
+        "SLI": SliDocument,
+        "AlertPolicy": AlertPolicyDocument,
+        "SLO": SloDocument,
+    },
+    GOSHOP: {"ReleaseGate": ReleaseGateDocument},
+}
+# Kinds that we have no document for, and what to write instead.
+OUTSIDE_KINDS: Final = {
+    "AlertCondition": "write the AlertCondition inline, in its AlertPolicy",
+    "AlertNotificationTarget": "a targetRef names a receiver in Alertmanager's configuration",
+}

@@ -1,0 +1,67 @@
+"""Documents on their way to the model: each with the file it stands in, and one list of everything that is wrong."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from slo.openslo.documents import AnyDocument
+from slo.schema import suggestion
+from slo.strict_yaml import Document, Fault, Path_
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A value's place: its document and the way to it."""
+
+    document: Document
+    path: Path_ = ()
+
+    def at(self, *more: str | int) -> "Place":
+        """Return the place of something inside."""
+        return Place(self.document, (*self.path, *more))
+
+    def fault(self, message: str) -> Fault:
+        """Return what is wrong there."""
+        return self.document.locate(self.path, message)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A document that is as its kind wants it."""
+
+    place: Place
+    body: AnyDocument
+
+
+@dataclass(slots=True)
+class Findings:
+    """What is wrong, all of it, and which names documents have, also those that can't be used.
+
+    A reference to a document that has a fault of its own is none more.
+    """
+
+    faults: list[Fault] = field(default_factory=list)
+    names: dict[str, dict[str, Place]] = field(default_factory=dict)
+
+    def add(self, place: Place, message: str) -> None:
+        """Note a fault."""
+        self.faults.append(place.fault(message))
+
+    def extend(self, faults: Iterable[Fault]) -> None:
+        """Note several faults."""
+        self.faults.extend(faults)
+
+    def declare(self, kind: str, name: str, place: Place) -> None:
+        """Note a document's name; two of one kind can't share one."""
+        known = self.names.setdefault(kind, {})
+        if name in known:
+            first = known[name].fault("")
+            self.add(place, f"the name {name!r} is taken by the {kind} at {first.file}:{first.line}")
+        else:
+            known[name] = place
+
+    def refer(self, place: Place, kind: str, name: str) -> bool:
+        """Tell whether there is a document of that name; notes a fault when there is none."""
+        known: Mapping[str, Place] = self.names.get(kind, {})
+        if name not in known:
+            self.add(place, f"there is no {kind} {name!r}{suggestion(name, sorted(known))}")
+        return name in known

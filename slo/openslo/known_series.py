@@ -1,0 +1,83 @@
+"""The series that GoShop's services export, so that a misspelt one is found before it silently counts nothing."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from slo.schema import suggestion
+from telemetry import conventions as c
+
+# What Prometheus itself adds when it scrapes, and our scrape configuration (telemetry never says who it is).
+TARGET_LABELS: Final = (c.LOG_SERVICE, "environment", "instance", "job")
+BUCKET: Final = "_bucket"
+COUNT: Final = "_count"
+SUM: Final = "_sum"
+INFINITE: Final = "+Inf"
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """A metric: its own labels, the edges of its buckets in s (none unless it is a histogram), and whether it counts."""
+
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+    counts: bool = True
+
+
+EXPORTED: Final = {
+    c.HTTP_REQUEST_DURATION: Exported(c.HTTP_LABELS, c.HTTP_BUCKETS),
+    c.HTTP_REQUESTS_IN_PROGRESS: Exported(c.METHOD_LABELS, counts=False),
+    c.RPC_SERVER_DURATION: Exported(c.RPC_LABELS, c.INTERNAL_BUCKETS),
+    c.RPC_CLIENT_DURATION: Exported(c.RPC_LABELS, c.INTERNAL_BUCKETS),
+    c.DB_QUERY_DURATION: Exported(c.DB_QUERY_LABELS, c.INTERNAL_BUCKETS),
+    c.DB_QUERY_ERRORS: Exported(c.DB_ERROR_LABELS),
+    c.REDIS_COMMAND_DURATION: Exported(c.REDIS_LABELS, c.INTERNAL_BUCKETS),
+    c.DB_POOL_CONNECTIONS: Exported(c.POOL_LABELS, counts=False),
+    c.DB_POOL_WAIT: Exported((), c.INTERNAL_BUCKETS),
+    c.EVENT_LOOP_LAG: Exported((), c.INTERNAL_BUCKETS),
+    c.SPANS_ENDED: Exported(),
+    c.SPANS_EXPORTED: Exported(),
+    c.SPANS_DROPPED: Exported(c.DROP_LABELS),
+    c.SPANS_QUEUED: Exported(counts=False),
+    c.LOG_LINES_LOST: Exported(),
+    c.RATE_LIMIT_UNAVAILABLE: Exported(("outcome",)),
+}
+
+
+def series() -> dict[str, Exported]:
+    """Return every series by name; a histogram is three."""
+    found: dict[str, Exported] = {}
+    for name, exported in EXPORTED.items():
+        if exported.buckets:
+            found[name + BUCKET] = Exported((*exported.labels, c.BOUND_LABEL), exported.buckets)
+            found[name + COUNT] = Exported(exported.labels)
+            found[name + SUM] = Exported(exported.labels, counts=False)
+        else:
+            found[name] = exported
+    return found
+
+
+def series_fault(name: str) -> str:
+    """Return why events can't be counted in a series of ours, "" where they can."""
+    known = series()
+    if name not in known:
+        return (
+            f"GoShop exports no series {name!r}{suggestion(name, sorted(known))} (series of others are read by a"
+            " DataSource with the annotation goshop.dev/series: foreign)"
+        )
+    return (
+        "" if known[name].counts else f"{name} counts no events: expected a counter, or a histogram's count or bucket"
+    )
+
+
+def label_fault(name: str, label: str) -> str:
+    """Return why a series of ours has no such label, "" where it has."""
+    labels = [*series()[name].labels, *TARGET_LABELS]
+    return "" if label in labels else f"{name} has no label {label!r}{suggestion(label, labels)}"
+
+
+def edge_fault(name: str, bound: str) -> str:
+    """Return why `le` selects no bucket of ours, "" where it does. Prometheus keeps edges as floats: "1.0", not "1"."""
+    edges = [repr(edge) for edge in series()[name].buckets]
+    if bound in {*edges, INFINITE}:
+        return ""
+    return f"le={bound!r} is no edge of a bucket of {name}: expected {', '.join(edges[:-1])} or {edges[-1]}"

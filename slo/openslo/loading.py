@@ -1,0 +1,168 @@
+"""Reads specifications: files and folders in, the model out, or every fault of all of them at once."""
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from slo import schema
+from slo.gates import Gate
+from slo.openslo.documents import (
+    KINDS,
+    OUTSIDE_KINDS,
+    AlertPolicyDocument,
+    AnyDocument,
+    DataSourceDocument,
+    ReleaseGateDocument,
+    ServiceDocument,
+    SliDocument,
+    SloDocument,
+)
+from slo.openslo.entries import Entry, Findings, Place
+from slo.openslo.model import Specification
+from slo.openslo.release_gates import read_gate
+from slo.openslo.resolving import (
+    Parts,
+    read_alert_document,
+    read_data_source,
+    read_indicator,
+    read_service,
+    read_slo,
+)
+from slo.strict_yaml import BEGIN, Document, StrictYamlError, fault_at, parse_documents, read_documents
+
+D = TypeVar("D", bound=AnyDocument)
+R = TypeVar("R")
+SUFFIXES: Final = frozenset({".yaml", ".yml"})
+
+
+class SpecificationError(StrictYamlError):
+    """A specification can't be used; `faults` has every fault, in order of files, lines and columns."""
+
+
+def load_specification(paths: Iterable[Path]) -> Specification:
+    """Read files, and every *.yaml and *.yml below folders, as one specification.
+
+    Raises `SpecificationError` with every fault of all of them.
+    """
+    findings = Findings()
+    documents = [document for path in paths for document in _documents(path, findings)]
+    return _resolved(documents, findings)
+
+
+def parse_specification(raw: bytes, file: str) -> Specification:
+    """Read one file's bytes as a specification; `file` is named in the messages. Raises `SpecificationError`."""
+    try:
+        documents = parse_documents(raw, file)
+    except StrictYamlError as error:
+        raise SpecificationError(error.faults) from None
+    return _resolved(documents, Findings())
+
+
+def load_gate(path: Path) -> Gate:
+    """Read the one ReleaseGate of a file or folder; raises `SpecificationError`."""
+    gates = load_specification([path]).gates
+    if len(gates) == 1:
+        return gates[0]
+    got = f"{len(gates)}: {', '.join(gate.name for gate in gates)}" if gates else "none"
+    raise SpecificationError([fault_at(str(path), BEGIN, f"expected one ReleaseGate, got {got}")])
+
+
+def _documents(path: Path, findings: Findings) -> Iterator[Document]:
+    files = sorted(file for file in path.rglob("*") if file.suffix in SUFFIXES) if path.is_dir() else [path]
+    if not files:
+        findings.extend([fault_at(str(path), BEGIN, "no *.yaml in this folder")])
+    for file in files:
+        try:
+            yield from read_documents(file)
+        except StrictYamlError as error:
+            findings.extend(error.faults)
+        except OSError as error:
+            findings.extend([fault_at(str(file), BEGIN, f"cannot be read: {error.strerror}")])
+
+
+def _resolved(documents: list[Document], findings: Findings) -> Specification:
+    entries = [entry for document in documents if (entry := _entry(document, findings)) is not None]
+    specification = _specification(entries, findings)
+    if findings.faults:
+        raise SpecificationError(sorted(findings.faults, key=_order(documents)))
+    return specification
+
+
+def _order(documents: list[Document]) -> Any:
+    files = {file: rank for rank, file in enumerate(dict.fromkeys(document.file for document in documents))}
+    return lambda fault: (files.get(fault.file, len(files)), fault.file, fault.line, fault.column, fault.message)
+
+
+def _entry(document: Document, findings: Findings) -> Entry | None:
+    """Return a document that is as its kind wants it; notes what is wrong, and the name in any case."""
+    place, value = Place(document), document.value
+    kind = _kind(place, findings)
+    name = value.get("metadata", {}).get("name") if kind and isinstance(value.get("metadata"), dict) else None
+    if kind and isinstance(name, str):
+        findings.declare(value["kind"], name, place.at("metadata", "name"))
+    faults = list(schema.faults_of(document, kind)) if kind else []
+    findings.extend(faults)
+    return None if kind is None or faults else Entry(place, schema.convert(document, kind))
+
+
+def _kind(place: Place, findings: Findings) -> type[AnyDocument] | None:
+    value = place.document.value
+    if not isinstance(value, dict):
+        findings.add(place, f"expected a mapping, got {schema.shown(value)}")
+        return None
+    for key in ("apiVersion", "kind"):
+        if key not in value:
+            findings.add(place, f"missing key {key!r}")
+            return None
+        if not isinstance(value[key], str):
+            findings.add(place.at(key), f"expected a string, got {schema.shown(value[key])}")
+            return None
+    version, kind = value["apiVersion"], value["kind"]
+    if version not in KINDS:
+        findings.add(place.at("apiVersion"), f"expected {' or '.join(map(repr, KINDS))}, got {schema.shown(version)}")
+        return None
+    if kind in KINDS[version]:
+        return KINDS[version][kind]
+    if kind in OUTSIDE_KINDS:
+        findings.add(place.at("kind"), f"{kind!r} is {schema.OUTSIDE}: {OUTSIDE_KINDS[kind]}")
+    else:
+        said = f"{version} has no kind {schema.shown(kind)}{schema.suggestion(kind, list(KINDS[version]))}"
+        findings.add(place.at("kind"), said)
+    return None
+
+
+def _specification(entries: list[Entry], findings: Findings) -> Specification:
+    services = _read(entries, ServiceDocument, partial(read_service, findings=findings))
+    sources = _read(entries, DataSourceDocument, read_data_source)
+    described = {body.metadata.name: body.metadata for _, body in _of(entries, ServiceDocument)}
+    parts = Parts(
+        metadata=described,
+        data_sources=sources,
+        slis=_read(entries, SliDocument, partial(read_indicator, sources=sources, findings=findings)),
+        alerts=_read(entries, AlertPolicyDocument, partial(read_alert_document, findings=findings)),
+    )
+    slos = _read(entries, SloDocument, partial(read_slo, parts=parts, findings=findings))
+    gates = _read(entries, ReleaseGateDocument, partial(read_gate, slos=slos, findings=findings))
+    return Specification(
+        services=_by_name(services),
+        data_sources=_by_name(sources),
+        slos=tuple(sorted(slos.values(), key=lambda slo: (slo.service, slo.name))),
+        gates=_by_name(gates),
+    )
+
+
+def _of(entries: list[Entry], kind: type[D]) -> Iterator[tuple[Entry, D]]:
+    for entry in entries:
+        if isinstance(entry.body, kind):
+            yield entry, entry.body
+
+
+def _read(entries: list[Entry], kind: type[D], read: Callable[[Entry, D], R | None]) -> dict[str, R]:
+    """Return what could be made of the documents of a kind, by name."""
+    made = {body.metadata.name: read(entry, body) for entry, body in _of(entries, kind)}
+    return {name: part for name, part in made.items() if part is not None}
+
+
+def _by_name(parts: dict[str, R]) -> tuple[R, ...]:
+    return tuple(part for _, part in sorted(parts.items()))
