@@ -64,6 +64,7 @@ Examples:
   goshop gate --fault "product.search=delay:900ms@5%"
   goshop drill --only search-delay           does the gate find what is broken?
   goshop trace 4bf92f35                      one request across all services
+  goshop slo check                           is the specification sound?
   goshop serve user --env=dev                one service alone
 """
 
@@ -209,6 +210,35 @@ def drill(names: tuple[str, ...], root: Path, *, as_json: bool) -> None:
             raise Misuse(str(error)) from None
         drill_module.show(findings, machine=as_json)
     sys.exit(0 if all(finding.found for finding in findings) else 1)
+
+
+@main.group(name="slo")
+def slo_group() -> None:
+    """Service levels as code: what the specification says, and what follows from it."""
+
+
+SLO_CHECK_EXAMPLES: Final = """
+\b
+Examples:
+  goshop slo check                         what ships with the shop
+  goshop slo check slo/specs my-gate.yaml  files and folders, as one specification
+  goshop slo check --json | jq '.[].message'
+"""
+
+
+@slo_group.command(epilog=SLO_CHECK_EXAMPLES)
+@click.argument("paths", metavar="[PATH]...", type=click.Path(path_type=Path), nargs=-1)
+@click.option("--json", "as_json", is_flag=True, help="A list of {file, line, column, message, path}.")
+def check(paths: tuple[Path, ...], *, as_json: bool) -> None:
+    """Say everything that is wrong with a specification, each fault with file, line, column and what was expected.
+
+    PATH is a YAML file or a folder of them (slo/specs by default); all are read as one. Exit code: 0 nothing to mend,
+    2 something is.
+    """
+    with explained():
+        from goshop import slo as slo_module  # noqa: PLC0415 - see the module
+
+        sys.exit(0 if slo_module.run_check(paths, machine=as_json) else 2)
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Re-derives every generated file; `--check` compares instead and fails on a difference.
 
-Generated: the gRPC stubs under app/rpc from proto/, and docs/openapi.json from the gateway.
+Generated: the gRPC stubs under app/rpc from proto/, docs/openapi.json from the gateway, and
+slo/schemas/openslo.schema.json from the Structs that read specifications.
 """
 
 import argparse
@@ -46,7 +47,16 @@ def openapi(out: Path) -> None:
     target.write_bytes(document())
 
 
-GENERATORS: list[Callable[[Path], None]] = [stubs, openapi]
+def openslo_schema(out: Path) -> None:
+    """Write the JSON Schema of specifications to `out`/slo/schemas/openslo.schema.json."""
+    from slo.openslo.json_schema import rendered  # noqa: PLC0415 - as above
+
+    target = out / "slo" / "schemas" / "openslo.schema.json"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(rendered())
+
+
+GENERATORS: list[Callable[[Path], None]] = [stubs, openapi, openslo_schema]
 
 
 def differences(fresh: Path) -> list[str]:

@@ -13,6 +13,7 @@ or leave keys to others, as long as they do not begin like its own, and are stri
 import difflib
 import types
 from collections.abc import Iterator
+from functools import cache
 from typing import Annotated, Any, Final, Literal, TypeVar, Union, get_args, get_origin
 
 import msgspec
@@ -23,6 +24,8 @@ S = TypeVar("S", bound=msgspec.Struct)
 OUTSIDE: Final = "outside the subset of OpenSLO that is read"
 # Characters of a value that a message shows.
 SHOWN: Final = 60
+# Names that a message lists.
+MOST_KNOWN: Final = 20
 
 
 def faults_of(document: Document, kind: type[msgspec.Struct]) -> Iterator[Fault]:
@@ -39,8 +42,10 @@ def shown(value: Any) -> str:
     """Return a value as messages show it."""
     if value is None:
         return "nothing"
+    if isinstance(value, bool):
+        return "true" if value else "false"
     if isinstance(value, dict | list):
-        return "a mapping" if isinstance(value, dict) else "a list"
+        return "a mapping" if isinstance(value, dict) else f"a list of {len(value)}"
     text = repr(value)
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
@@ -48,14 +53,18 @@ def shown(value: Any) -> str:
 def suggestion(word: str, known: list[str]) -> str:
     """Return what may have been meant, as the end of a message."""
     close = difflib.get_close_matches(word[:SHOWN], known, 1)
-    return f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(known) or 'none'}"
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    more = f" and {len(known) - MOST_KNOWN} more" if len(known) > MOST_KNOWN else ""
+    return f"; known are {', '.join(known[:MOST_KNOWN])}{more}" if known else "; there are none"
 
 
 def _faults(document: Document, value: Any, kind: Any, path: Path_) -> Iterator[Fault]:
     kind = _without_none(kind, value)
     if get_origin(kind) is Annotated:
         # First what is inside, each fault at its own place; then the constraints on the whole.
-        inner = list(_faults(document, value, get_args(kind)[0], path)) if isinstance(value, dict | list) else []
+        base = get_args(kind)[0]
+        inner = list(_faults(document, value, base, path)) if get_origin(base) in {list, tuple, dict} else []
         yield from inner or _leaf_faults(document, value, kind, path)
     elif isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         yield from _struct_faults(document, value, kind, path)
@@ -76,11 +85,17 @@ def _without_none(kind: Any, value: Any) -> Any:
     return rest[0] if len(rest) == 1 else kind
 
 
+@cache
+def _fields(kind: type[msgspec.Struct]) -> dict[str, msgspec.structs.FieldInfo]:
+    """Return the fields as documents spell them; msgspec evaluates every annotation again each time it is asked."""
+    return {field.encode_name: field for field in msgspec.structs.fields(kind)}
+
+
 def _struct_faults(document: Document, value: Any, kind: type[msgspec.Struct], path: Path_) -> Iterator[Fault]:
     if not isinstance(value, dict):
         yield document.locate(path, f"expected a mapping, got {shown(value)}")
         return
-    fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+    fields = _fields(kind)
     outside: dict[str, str] = getattr(kind, "OUTSIDE", {})
     own: str | None = getattr(kind, "OWN_PREFIX", None)
     for key in value:

@@ -60,6 +60,10 @@ class Fault:
         return f"{self.file}:{self.line}:{self.column}: {self.message}"
 
 
+# What "\ud800" in quotes makes: half a character, which nothing can write.
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+
+
 class StrictYamlError(ValueError):
     """A file is not YAML that means one thing; `faults` has every fault found."""
 
@@ -92,9 +96,13 @@ class Document:
 
 
 def fault_at(file: str, position: Position, message: str, path: Path_ = ()) -> Fault:
-    """Return a fault."""
+    """Return a fault. What a terminal would obey, or could not show, is written as an escape: files are anybody's."""
     spelled = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
-    return Fault(file, position.line, position.column, message, spelled.removeprefix("."))
+    return Fault(file, position.line, position.column, _escaped(message), _escaped(spelled.removeprefix(".")))
+
+
+def _escaped(text: str) -> str:
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def read_documents(path: Path) -> list[Document]:
@@ -234,6 +242,8 @@ def _forbidden(event: yaml.Event) -> Iterator[str]:
         yield f"anchors are not allowed: &{event.anchor}"
     if isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent) and event.tag:
         yield f"tags are not allowed: {event.tag}"
+    if isinstance(event, yaml.ScalarEvent) and _SURROGATE.search(event.value):
+        yield "a surrogate (\\ud800 to \\udfff) is no character"
 
 
 def plain_scalar(text: str) -> str | int | float | bool | None:

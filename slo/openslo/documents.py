@@ -26,7 +26,11 @@ Name = Annotated[
 ]
 Description = Annotated[str, Meta(max_length=1050, description="a string of at most 1050 characters")]
 Duration = Annotated[
-    str, Meta(pattern=r"^[0-9]{1,4}[mhdw](?!\n)$", description="a duration such as '5m', '1h', '3d' or '4w'")
+    str,
+    Meta(
+        pattern=r"^[0-9]{1,4}[mhdw](?!\n)$",
+        description="a duration such as '5m', '1h', '3d' or '4w' (months have no fixed length)",
+    ),
 ]
 LabelName = Annotated[
     str,

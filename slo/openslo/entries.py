@@ -36,11 +36,14 @@ class Entry:
 class Findings:
     """What is wrong, all of it, and which names documents have, also those that can't be used.
 
-    A reference to a document that has a fault of its own is none more.
+    A reference to a document that has a fault of its own is none more; nor is one to nowhere, as long as there are
+    documents that could not be told (`untold`): it may lead to one of them. `files` are in the order they were read.
     """
 
     faults: list[Fault] = field(default_factory=list)
     names: dict[str, dict[str, Place]] = field(default_factory=dict)
+    untold: bool = False
+    files: list[str] = field(default_factory=list)
 
     def add(self, place: Place, message: str) -> None:
         """Note a fault."""
@@ -49,6 +52,13 @@ class Findings:
     def extend(self, faults: Iterable[Fault]) -> None:
         """Note several faults."""
         self.faults.extend(faults)
+
+    def in_order(self) -> list[Fault]:
+        """Return the faults in order of files, lines and columns."""
+        ranks = {file: rank for rank, file in enumerate(self.files)}
+        return sorted(
+            self.faults, key=lambda fault: (ranks.get(fault.file, -1), fault.line, fault.column, fault.message)
+        )
 
     def declare(self, kind: str, name: str, place: Place) -> None:
         """Note a document's name; two of one kind can't share one."""
@@ -62,6 +72,6 @@ class Findings:
     def refer(self, place: Place, kind: str, name: str) -> bool:
         """Tell whether there is a document of that name; notes a fault when there is none."""
         known: Mapping[str, Place] = self.names.get(kind, {})
-        if name not in known:
+        if name not in known and not self.untold:
             self.add(place, f"there is no {kind} {name!r}{suggestion(name, sorted(known))}")
         return name in known

@@ -25,7 +25,7 @@ def read_sli(name: str, spec: SliSpec, place: Place, sources: DataSources, findi
     everything = _read(ratio.total, at.at("total"), sources, findings)
     if events is None or everything is None:
         return None
-    if events.source != everything.source:
+    if len(findings.faults) == before and events.source != everything.source:
         findings.add(at, f"{counted} and total are read from different data sources")
     le = _limit(events, everything, counted, findings)
     _require_part_of(events, everything, counted, findings)

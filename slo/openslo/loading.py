@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from slo import schema
 from slo.gates import Gate
@@ -19,7 +19,7 @@ from slo.openslo.documents import (
     SloDocument,
 )
 from slo.openslo.entries import Entry, Findings, Place
-from slo.openslo.model import Specification
+from slo.openslo.model import Slo, Specification
 from slo.openslo.release_gates import read_gate
 from slo.openslo.resolving import (
     Parts,
@@ -46,7 +46,8 @@ def load_specification(paths: Iterable[Path]) -> Specification:
     Raises `SpecificationError` with every fault of all of them.
     """
     findings = Findings()
-    documents = [document for path in paths for document in _documents(path, findings)]
+    files = list(dict.fromkeys(file for path in paths for file in _files(path, findings)))
+    documents = [document for file in files for document in _documents(file, findings)]
     return _resolved(documents, findings)
 
 
@@ -68,36 +69,40 @@ def load_gate(path: Path) -> Gate:
     raise SpecificationError([fault_at(str(path), BEGIN, f"expected one ReleaseGate, got {got}")])
 
 
-def _documents(path: Path, findings: Findings) -> Iterator[Document]:
-    files = sorted(file for file in path.rglob("*") if file.suffix in SUFFIXES) if path.is_dir() else [path]
+def _files(path: Path, findings: Findings) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    files = sorted(file for file in path.rglob("*") if file.suffix in SUFFIXES)
     if not files:
         findings.extend([fault_at(str(path), BEGIN, "no *.yaml in this folder")])
-    for file in files:
-        try:
-            yield from read_documents(file)
-        except StrictYamlError as error:
-            findings.extend(error.faults)
-        except OSError as error:
-            findings.extend([fault_at(str(file), BEGIN, f"cannot be read: {error.strerror}")])
+    return files
+
+
+def _documents(file: Path, findings: Findings) -> list[Document]:
+    findings.files.append(str(file))
+    try:
+        return read_documents(file)
+    except StrictYamlError as error:
+        findings.extend(error.faults)
+    except OSError as error:
+        findings.extend([fault_at(str(file), BEGIN, f"cannot be read: {error.strerror}")])
+    findings.untold = True
+    return []
 
 
 def _resolved(documents: list[Document], findings: Findings) -> Specification:
     entries = [entry for document in documents if (entry := _entry(document, findings)) is not None]
     specification = _specification(entries, findings)
     if findings.faults:
-        raise SpecificationError(sorted(findings.faults, key=_order(documents)))
+        raise SpecificationError(findings.in_order())
     return specification
-
-
-def _order(documents: list[Document]) -> Any:
-    files = {file: rank for rank, file in enumerate(dict.fromkeys(document.file for document in documents))}
-    return lambda fault: (files.get(fault.file, len(files)), fault.file, fault.line, fault.column, fault.message)
 
 
 def _entry(document: Document, findings: Findings) -> Entry | None:
     """Return a document that is as its kind wants it; notes what is wrong, and the name in any case."""
     place, value = Place(document), document.value
     kind = _kind(place, findings)
+    findings.untold = findings.untold or kind is None
     name = value.get("metadata", {}).get("name") if kind and isinstance(value.get("metadata"), dict) else None
     if kind and isinstance(name, str):
         findings.declare(value["kind"], name, place.at("metadata", "name"))
@@ -127,8 +132,9 @@ def _kind(place: Place, findings: Findings) -> type[AnyDocument] | None:
     if kind in OUTSIDE_KINDS:
         findings.add(place.at("kind"), f"{kind!r} is {schema.OUTSIDE}: {OUTSIDE_KINDS[kind]}")
     else:
-        said = f"{version} has no kind {schema.shown(kind)}{schema.suggestion(kind, list(KINDS[version]))}"
-        findings.add(place.at("kind"), said)
+        homes = [f"; it is one of {other}" for other, kinds in KINDS.items() if kind in kinds]
+        more = homes[0] if homes else schema.suggestion(kind, list(KINDS[version]))
+        findings.add(place.at("kind"), f"{version} has no kind {schema.shown(kind)}{more}")
     return None
 
 
@@ -143,6 +149,7 @@ def _specification(entries: list[Entry], findings: Findings) -> Specification:
         alerts=_read(entries, AlertPolicyDocument, partial(read_alert_document, findings=findings)),
     )
     slos = _read(entries, SloDocument, partial(read_slo, parts=parts, findings=findings))
+    _require_distinct_ids(slos, findings)
     gates = _read(entries, ReleaseGateDocument, partial(read_gate, slos=slos, findings=findings))
     return Specification(
         services=_by_name(services),
@@ -150,6 +157,14 @@ def _specification(entries: list[Entry], findings: Findings) -> Specification:
         slos=tuple(sorted(slos.values(), key=lambda slo: (slo.service, slo.name))),
         gates=_by_name(gates),
     )
+
+
+def _require_distinct_ids(slos: dict[str, Slo], findings: Findings) -> None:
+    first: dict[str, str] = {}
+    for name, slo in slos.items():
+        other = first.setdefault(slo.id, name)
+        if other != name:
+            findings.add(findings.names["SLO"][name], f"its id would be {slo.id!r}, like that of the SLO {other!r}")
 
 
 def _of(entries: list[Entry], kind: type[D]) -> Iterator[tuple[Entry, D]]:

@@ -113,9 +113,14 @@ class Slo:
     dashboard: str = ""
 
     @property
+    def short_name(self) -> str:
+        """The name without the service's in front, what Sloth calls `sloth_slo`."""
+        return self.name.removeprefix(f"{self.service}-")
+
+    @property
     def id(self) -> str:
-        """What Sloth calls `sloth_id`: service and name."""
-        return f"{self.service}-{self.name}"
+        """Service and short name, what Sloth calls `sloth_id`; no two SLOs of a specification share one."""
+        return f"{self.service}-{self.short_name}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,18 +63,39 @@ def _require_distinct(body: ReleaseGateDocument, place: Place, findings: Finding
 
 
 def _objective(entry: GateObjective, place: Place, slos: Mapping[str, Slo], findings: Findings) -> Objective | None:
+    asked = _asked_share(entry, place, findings), _asked_limit(entry, place, findings)
     if not findings.refer(place.at("sloRef"), "SLO", entry.slo_ref) or entry.slo_ref not in slos:
         return None
     slo = slos[entry.slo_ref]
     _require_edge(entry, slo, place, findings)
-    share = _share(entry, slo, place, findings)
-    limit = _limit(entry, slo, place, findings)
-    _require_word(entry, slo, (share, limit), place, findings)
+    _require_word(entry, slo, asked, place, findings)
+    share, limit = asked[0] or slo.objective, asked[1] or slo.sli.le
     budget = float(1 - share)
     if limit is None:
         return Objective(entry.name, "errors", "<", budget, RATIO, budget, endpoint=entry.endpoint or "")
     percentile = float(share * _PER_CENT)
     return Objective(entry.name, "latency", "<=", float(limit), SECONDS, budget, percentile, entry.endpoint or "")
+
+
+def _asked_share(entry: GateObjective, place: Place, findings: Findings) -> Decimal | None:
+    if entry.target is None:
+        return None
+    share = Decimal(repr(entry.target))
+    if fault := share_fault(share):
+        findings.add(place.at("target"), fault)
+        return None
+    return share
+
+
+def _asked_limit(entry: GateObjective, place: Place, findings: Findings) -> Decimal | None:
+    if entry.within is None:
+        return None
+    number, unit = entry.within.split(" ")
+    limit = Decimal(number) * _UNITS[unit]
+    if not limit:
+        findings.add(place.at("within"), f"expected a time above 0, got {entry.within!r}")
+        return None
+    return limit.normalize()
 
 
 def _require_edge(entry: GateObjective, slo: Slo, place: Place, findings: Findings) -> None:
@@ -93,38 +114,17 @@ def _require_edge(entry: GateObjective, slo: Slo, place: Place, findings: Findin
         findings.add(place.at("sloRef"), said)
 
 
-def _share(entry: GateObjective, slo: Slo, place: Place, findings: Findings) -> Decimal:
-    if entry.target is None:
-        return slo.objective
-    share = Decimal(repr(entry.target))
-    if fault := share_fault(share):
-        findings.add(place.at("target"), fault)
-        return slo.objective
-    return share
-
-
-def _limit(entry: GateObjective, slo: Slo, place: Place, findings: Findings) -> Decimal | None:
-    if entry.within is None:
-        return slo.sli.le
-    if slo.sli.le is None:
-        findings.add(place.at("within"), f"the SLO {slo.name!r} has no limit: it is one of availability")
-        return None
-    number, unit = entry.within.split(" ")
-    limit = Decimal(number) * _UNITS[unit]
-    if limit <= 0:
-        findings.add(place.at("within"), f"expected a time above 0, got {entry.within!r}")
-    return limit
-
-
 def _require_word(
-    entry: GateObjective, slo: Slo, asked: tuple[Decimal, Decimal | None], place: Place, findings: Findings
+    entry: GateObjective, slo: Slo, asked: tuple[Decimal | None, Decimal | None], place: Place, findings: Findings
 ) -> None:
     """Require that whoever asks for less than the SLO says so, and only they."""
     share, limit = asked
     looser = []
-    if share < slo.objective:
+    if share is not None and share < slo.objective:
         looser.append(f"a target of {share:f} where the SLO has {slo.objective:f}")
-    if limit is not None and slo.sli.le is not None and limit > slo.sli.le:
+    if limit is not None and slo.sli.le is None:
+        findings.add(place.at("within"), f"the SLO {slo.name!r} has no limit: it is one of availability")
+    elif limit is not None and slo.sli.le is not None and limit > slo.sli.le:
         looser.append(f"within {limit:f} s where the SLO has {slo.sli.le:f} s")
     if looser and entry.loosened is None:
         findings.add(place, f"{' and '.join(looser)} asks for less: give the reason as 'loosened'")

@@ -1,0 +1,42 @@
+"""`goshop slo`: what can be done with a specification without a shop."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Final
+
+import click
+
+from slo.openslo.loading import SpecificationError, load_specification
+from slo.openslo.model import Specification
+
+SPECS: Final = Path(__file__).parents[1] / "slo" / "specs"
+
+
+def run_check(paths: Sequence[Path], *, machine: bool) -> bool:
+    """Print every fault of a specification on stdout, a line each or as JSON; return whether there is none."""
+    try:
+        specification = load_specification(paths or [SPECS])
+    except SpecificationError as error:
+        if machine:
+            click.echo(json.dumps([asdict(fault) for fault in error.faults], indent=2, ensure_ascii=False))
+        else:
+            click.echo("\n".join(error.messages))
+        click.echo(f"goshop: {_number(len(error.faults), 'fault')}", err=True)
+        return False
+    click.echo("[]" if machine else _summary(specification))
+    return True
+
+
+def _summary(specification: Specification) -> str:
+    parts = (
+        _number(len(specification.services), "service"),
+        _number(len(specification.slos), "SLO"),
+        _number(len(specification.gates), "release gate"),
+    )
+    return f"{', '.join(parts)}: nothing to mend"
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"

@@ -1,0 +1,38 @@
+"""The series that specifications may name are the ones that services export."""
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from slo.openslo.known_series import EXPORTED, TARGET_LABELS, series
+from telemetry import conventions
+from telemetry.metrics import Metrics
+
+
+@pytest.fixture(scope="module")
+def exported():
+    """By name: the kind, and the labels and edges where there are samples."""
+    registry = CollectorRegistry()
+    Metrics(registry)
+    return {family.name: family for family in registry.collect()}
+
+
+def test_every_metric_of_the_conventions_can_be_named():
+    names = {v for k, v in vars(conventions).items() if isinstance(v, str) and v.endswith(("_seconds", "_total"))}
+    assert names <= EXPORTED.keys()
+
+
+def test_what_is_said_to_count_is_a_counter_or_a_histogram(exported):
+    for name, metric in EXPORTED.items():
+        family = exported.get(name.removesuffix("_total"))
+        if family is not None:
+            kind = "histogram" if metric.buckets else "counter" if metric.counts else "gauge"
+            assert (name, family.type) == (name, kind)
+
+
+def test_a_histogram_is_three_series():
+    names = [name for name in series() if name.startswith(conventions.RPC_SERVER_DURATION)]
+    assert names == [conventions.RPC_SERVER_DURATION + end for end in ("_bucket", "_count", "_sum")]
+
+
+def test_labels_of_the_scrape_are_none_of_the_process():
+    assert not any(set(TARGET_LABELS) & set(metric.labels) for metric in EXPORTED.values())
