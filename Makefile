@@ -6,7 +6,7 @@ UV     := $(BIN)/uv
 LOCKED  = $(UV) pip sync --quiet --require-hashes --python $(BIN)/python
 
 .DEFAULT_GOAL := help
-.PHONY: help gate up drill test lint generate lock bench soak wheel clean
+.PHONY: help gate up drill test lint generate lock bench compiled soak wheel clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -30,23 +30,26 @@ lint: $(VENV)/.dev ## Formatter, linter, types, import rules, generated files
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/python scripts/generate.py --check
 
-generate: $(VENV)/.dev ## Re-derive every generated file (gRPC stubs, OpenAPI document)
+generate: $(VENV)/.dev ## Re-derive every generated file (gRPC stubs, OpenAPI document, schema of specifications)
 	@$(BIN)/python scripts/generate.py
 
 lock: $(UV) ## Re-lock every dependency with hashes; the locks name no host
 	@sh scripts/lock.sh $(UV)
 
-bench: $(VENV)/.dev ## Benchmarks, side by side
+compiled: $(VENV)/.dev ## The telemetry layer's compiled request path, beside its source; everything works without it
+	@$(BIN)/python scripts/build_extension.py
+
+bench: $(VENV)/.dev compiled ## Benchmarks, side by side
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 soak: $(VENV)/.dev ## Telemetry under load: collectors in trouble, SIGTERM, 10 minutes without growth
 	@$(BIN)/python -m benchmarks.soak $(ARGS)
 
 wheel: $(VENV)/.dev ## The telemetry layer as a wheel for other applications, into dist/
-	@$(BIN)/python scripts/build_wheel.py dist
+	@$(BIN)/python scripts/build_wheel.py dist $(ARGS)
 
 clean: ## Remove what make has made
-	rm -rf $(VENV) .goshop
+	rm -rf $(VENV) .goshop telemetry/*.so
 
 # ensurepip is missing where a distribution splits it off; say what to install instead of a traceback.
 $(UV): requirements-uv.txt

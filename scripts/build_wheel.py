@@ -1,4 +1,7 @@
-"""Build the wheel goshop-telemetry from the folder telemetry/: `python scripts/build_wheel.py [FOLDER]`, `dist` by default.
+"""Build the wheel goshop-telemetry from the folder telemetry/: `python scripts/build_wheel.py [FOLDER] [--compiled]`.
+
+Into `dist` by default. It is pure Python and for every platform; `--compiled` adds the compiled request path, for the platform
+and the Python that it is built with. That one needs Cython, a C compiler and Python's headers.
 
 No network: setuptools is in the development lock. Built in a copy with the package under its other name: setuptools would run
 `telemetry/setup.py` as its own script, and leaves things beside what it builds.
@@ -18,7 +21,17 @@ ROOT = Path(__file__).resolve().parents[1]
 ABOUT = ("pyproject.toml", "README.md")
 
 
-def build(folder: Path) -> Path:
+# setuptools has no other way to be told of an extension in Cython.
+COMPILED = """\
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+hotpath = Extension("goshop_telemetry._hotpath", ["goshop_telemetry/_hotpath.pyx"], extra_compile_args=["-g0"])
+setup(ext_modules=cythonize([hotpath]))
+"""
+
+
+def build(folder: Path, *, compiled: bool = False) -> Path:
     """Build the wheel into `folder`; returns its path."""
     folder.mkdir(parents=True, exist_ok=True)
     # The same sources make the same bytes: 1980-01-01, the first day that a zip file knows.
@@ -26,10 +39,12 @@ def build(folder: Path) -> Path:
     before = Path.cwd()
     with tempfile.TemporaryDirectory() as name:
         package = Path(name, "goshop_telemetry")
-        shutil.copytree(ROOT / "telemetry", package, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / "telemetry", package, ignore=shutil.ignore_patterns("__pycache__", "*.so"))
         for about in ABOUT:
             shutil.move(package / about, name)
         shutil.copy(ROOT / "LICENSE", name)
+        if compiled:
+            Path(name, "setup.py").write_text(COMPILED)
         os.chdir(name)
         try:
             with contextlib.redirect_stdout(sys.stderr):
@@ -39,4 +54,5 @@ def build(folder: Path) -> Path:
 
 
 if __name__ == "__main__":
-    print(build(Path(sys.argv[1] if len(sys.argv) > 1 else "dist").resolve()))
+    arguments = [argument for argument in sys.argv[1:] if argument != "--compiled"]
+    print(build(Path(arguments[0] if arguments else "dist").resolve(), compiled="--compiled" in sys.argv))

@@ -37,6 +37,7 @@ from typing import Any, Final
 
 from opentelemetry.context import attach, detach
 
+from . import compiled
 from .errors import error_type_of
 from .http import known_methods
 from .request import Message, Receive, RequestRecord, Scope, SdkRequest, Send, SlottedRequest, unwrap
@@ -79,6 +80,7 @@ class TelemetryMiddleware:
         self.write = telemetry.output.write
         self.shapes = Shapes(telemetry.service, telemetry.metrics)
         self.peers = Peers()
+        self._usual = compiled.Request
         self._exclude = frozenset(exclude)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -93,11 +95,7 @@ class TelemetryMiddleware:
             scope[SCOPE_KEY] = None
             await self.app(scope, receive, send)
             return
-        if http:
-            kind = SdkRequest if self.recorder.obstacle else SlottedRequest
-        else:
-            kind = SdkHandshake if self.recorder.obstacle else Handshake
-        request = scope[SCOPE_KEY] = kind(self, scope, receive, send)
+        request = scope[SCOPE_KEY] = self._kind(scope, http=http)(self, scope, receive, send)
         token = None
         try:
             token = attach(request.start_span())
@@ -115,6 +113,14 @@ class TelemetryMiddleware:
             # this, only the garbage collector would part them.
             scope.pop(SCOPE_KEY, None)
             request.let_go()
+
+    def _kind(self, scope: Scope, *, http: bool) -> type[RequestRecord]:
+        if self.recorder.obstacle:
+            return SdkRequest if http else SdkHandshake
+        if not http:
+            return Handshake
+        # The compiled one takes ASGI at its word: a scope is a dict.
+        return self._usual if type(scope) is dict else SlottedRequest
 
     def _flushing(self, send: Send) -> Send:
         """Export what is queued before the server learns that the application has stopped: it may end at once then."""

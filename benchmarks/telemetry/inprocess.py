@@ -22,8 +22,8 @@ from typing import Any
 import uvloop
 from prometheus_client import CollectorRegistry
 
-from benchmarks.telemetry.catalogue import compiled_modules
-from telemetry import TelemetryMiddleware, configure
+from telemetry import TelemetryMiddleware, compiled, configure
+from telemetry.request import SlottedRequest
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of our own is made in it
 ROUNDS = 7
@@ -110,7 +110,7 @@ def ours(folder: Path) -> Iterator[Layer]:
     with (folder / "lines.log").open("a") as stream:
         telemetry = configure("bench", registry=CollectorRegistry(), stream=stream)
         yield Layer(
-            "compiled" if compiled_modules() else "pure Python",
+            "pure Python" if compiled.Request is SlottedRequest else "compiled",
             TelemetryMiddleware(application, telemetry),
             telemetry.flush,
         )

@@ -2,8 +2,10 @@
 
 import asyncio
 import gzip
+import importlib.util
 import socket
 import ssl
+import subprocess
 import sys
 import threading
 import time
@@ -27,15 +29,52 @@ from cryptography.x509.oid import NameOID
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 from prometheus_client import CollectorRegistry
 
-from telemetry import Telemetry, TelemetryMiddleware, span_queue
+from telemetry import Telemetry, TelemetryMiddleware, compiled, span_queue
 from telemetry import conventions as c
 from telemetry.metrics import SpanCounts
+from telemetry.request import SlottedRequest
 from telemetry.span_queue import QueueLimits, SpanQueue
 from telemetry.spans import SpanRecord, decode
 from telemetry.testing import LogLines, capture_spans, fresh_telemetry
 from tests.telemetry.ended_spans import Make
 
+ROOT = Path(__file__).parents[2]
 PATIENCE = 10.0
+
+
+@pytest.fixture(scope="session")
+def hotpath(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The compiled request path, as `make compiled` builds it; it lies elsewhere, so that nothing else takes it."""
+    command = [sys.executable, str(ROOT / "scripts" / "build_extension.py"), str(tmp_path_factory.mktemp("hotpath"))]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if "a C compiler and Python's headers are needed" in done.stderr:
+        pytest.skip(f"NOT RUN, the compiled request path: {done.stderr.strip()}")
+    assert done.returncode == 0, done.stderr
+    spec = importlib.util.spec_from_file_location("telemetry._hotpath", done.stdout.strip())
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module", params=["pure Python", "compiled"])
+def build(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Have a module's tests run on both implementations of the request path."""
+    pure = request.param == "pure Python"
+    kind = SlottedRequest if pure else compiled.compiled_request(request.getfixturevalue("hotpath").RequestCore)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compiled, "Request", kind)
+        yield request.param
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Requests with a span of the SDK's have no compiled path: once is enough."""
+    items[:] = [item for item in items if not _is_compiled_sdk(getattr(item, "callspec", None))]
+
+
+def _is_compiled_sdk(callspec: Any) -> bool:
+    return callspec is not None and callspec.params.get("build") == "compiled" and bool(callspec.params.get("obstacle"))
 
 
 class QuietServer(uvicorn.Server):

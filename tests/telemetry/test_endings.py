@@ -13,6 +13,8 @@ from telemetry import TelemetryMiddleware
 from telemetry import conventions as c
 from telemetry.uvicorn import Excluding
 
+pytestmark = pytest.mark.usefixtures("build")
+
 START = {"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]}
 HEAD = b"GET /here HTTP/1.1\r\nhost: test\r\n\r\n"
 

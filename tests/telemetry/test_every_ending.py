@@ -21,6 +21,8 @@ from telemetry.litestar import TelemetryPlugin
 from telemetry.request import RequestRecord
 from telemetry.testing import capture_spans, fresh_telemetry
 
+pytestmark = pytest.mark.usefixtures("build")
+
 ROW = re.compile(r"^\| (?P<what>.+?) \| (?P<status>.*?) \| (?P<error>.*?)\|$", re.MULTILINE)
 LAST = {"type": "http.response.body", "body": b"done"}
 PART = {**LAST, "more_body": True}

@@ -18,6 +18,8 @@ from telemetry import conventions as c
 from telemetry.spans import SpanRecord
 from telemetry.testing import LogLines, capture_spans, fresh_telemetry
 
+pytestmark = pytest.mark.usefixtures("build")
+
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 PARENT = "b7ad6b7169203331"
 

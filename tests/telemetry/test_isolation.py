@@ -18,6 +18,8 @@ from opentelemetry import baggage, trace
 from telemetry import conventions as c
 from telemetry.grpc import client_interceptors, server_interceptors
 
+pytestmark = pytest.mark.usefixtures("build")
+
 REQUESTS = 1_000
 MARKER = "test.marker"
 # What one request leaves behind: from its handler, a task, gather, a TaskGroup, two kinds of threads, the other side of

@@ -17,6 +17,8 @@ from telemetry.http import route_of
 from telemetry.litestar import TelemetryPlugin
 from telemetry.testing import fresh_telemetry
 
+pytestmark = pytest.mark.usefixtures("build")
+
 
 class Broken(Exception):
     """A defect."""

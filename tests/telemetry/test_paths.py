@@ -12,6 +12,8 @@ import pytest
 
 from telemetry import conventions as c
 
+pytestmark = pytest.mark.usefixtures("build")
+
 ROOT = Path(__file__).parents[2]
 
 # A process whose set-up is changed by two snippets: before it is configured, and afterwards.

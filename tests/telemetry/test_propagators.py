@@ -24,6 +24,8 @@ from telemetry.propagation import from_metadata, to_metadata
 from telemetry.recording import Template
 from telemetry.testing import capture_spans, fresh_telemetry
 
+pytestmark = pytest.mark.usefixtures("build")
+
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 PARENT = "b7ad6b7169203331"
 PATHS = pytest.mark.parametrize("obstacle", ["", "a test's"], ids=["fast", "sdk"])

@@ -36,6 +36,8 @@ from telemetry.setup import Telemetry
 from telemetry.testing import fresh_telemetry
 from telemetry.tracing import Provider
 
+pytestmark = pytest.mark.usefixtures("build")
+
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 PARENT = "b7ad6b7169203331"
 OTHER = SpanContext(7, 9, is_remote=True, trace_flags=TraceFlags(1))

@@ -1,20 +1,19 @@
 """Ours: `telemetry.configure` and `TelemetryMiddleware` around the Litestar application, nothing else."""
 
+import os
 import sys
 from collections.abc import Callable
-from importlib.machinery import SOURCE_SUFFIXES, FileFinder, SourceFileLoader
-from pathlib import Path
 from typing import Any
 
 from litestar import asgi
 
-from benchmarks.telemetry.catalogue import TELEMETRY, compiled_modules
+from benchmarks.telemetry.catalogue import compiled_modules
 from benchmarks.telemetry.variants import litestar_items
 
 
 def create() -> Callable[..., Any]:
     """Wrap the application with the layer in pure Python, whether or not a compiled one lies beside it."""
-    sys.path_hooks.insert(0, _only_source)
+    os.environ["GOSHOP_TELEMETRY_PURE_PYTHON"] = "1"
     return _wrapped()
 
 
@@ -25,12 +24,6 @@ def create_compiled() -> Callable[..., Any]:
     if not loaded & {str(path) for path in compiled_modules()}:
         raise RuntimeError("no compiled module of telemetry was imported")
     return app
-
-
-def _only_source(folder: str) -> FileFinder:
-    if Path(folder) != TELEMETRY:
-        raise ImportError(folder)
-    return FileFinder(folder, (SourceFileLoader, SOURCE_SUFFIXES))
 
 
 def _wrapped() -> Callable[..., Any]:

@@ -99,6 +99,24 @@ def test_the_same_sources_make_the_same_wheel(tmp_path: Path):
     assert built[0] == built[1]
 
 
+def test_a_compiled_wheel_is_for_its_platform_and_serves_requests_by_the_extension(tmp_path: Path):
+    command = [sys.executable, str(ROOT / "scripts" / "build_wheel.py"), str(tmp_path), "--compiled"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if "gcc" in done.stderr and "No such file" in done.stderr:
+        pytest.skip(f"NOT RUN, the compiled wheel: {done.stderr.strip()}")
+    assert done.returncode == 0, done.stderr
+    wheel = Path(done.stdout.strip())
+    assert not wheel.name.endswith("-none-any.whl")
+    zipfile.ZipFile(wheel).extractall(tmp_path / "site")
+    code = "from goshop_telemetry import compiled; print(compiled.Request.__mro__[1])"
+    environ = {"PYTHONPATH": str(tmp_path / "site")}
+    for more, core in ({}, "_hotpath.RequestCore"), ({"GOSHOP_TELEMETRY_PURE_PYTHON": "1"}, "request.RequestRecord"):
+        ran = subprocess.run(
+            [sys.executable, "-c", code], env=environ | more, capture_output=True, text=True, check=True
+        )
+        assert ran.stdout == f"<class 'goshop_telemetry.{core}'>\n"
+
+
 def test_the_metadata_say_what_it_is(metadata: PathDistribution, wheel: Path):
     about = HeaderParser().parsestr(metadata.read_text("METADATA") or "")
     assert (about["Name"], about["License-Expression"], about["Requires-Python"]) == (

@@ -1,0 +1,429 @@
+# cython: language_level=3
+"""The usual request, compiled: begun, answered completely below 500, told of. Anything else is `RequestRecord`'s.
+
+Every method here says and does what the one of the same name in `telemetry.request` does; the tests of both run on both.
+What is compiled is where the time goes: ids and headers as plain memory instead of formatted strings, the span and the
+access line copied together from cached pieces, and no look-up of attributes by name.
+"""
+
+import logging
+import time
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.dict cimport PyDict_GetItem
+from cpython.mem cimport PyMem_Free
+from cpython.object cimport PyObject
+from cpython.unicode cimport PyUnicode_DecodeASCII, PyUnicode_FromStringAndSize
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memcmp, memcpy, strlen
+from posix.time cimport CLOCK_MONOTONIC, CLOCK_REALTIME, clock_gettime, timespec
+
+from random import getrandbits
+
+from opentelemetry import propagate
+from opentelemetry.context import Context
+
+from . import access, http, otlp, propagation, request
+from .logs import json_text
+from .recording import CURRENT_SPAN
+from .shapes import SERVER_ERROR as _SERVER_ERROR
+
+cdef extern from "Python.h":
+    const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size) except NULL
+    char* PyOS_double_to_string(double value, char format, int precision, int flags, int* kind) except NULL
+
+logger = logging.getLogger(request.__name__)
+
+cdef object _Record = request.RequestRecord
+
+cdef object _paths = request._paths
+cdef object _to_nobody = request._to_nobody
+cdef object _url_query = request._url_query
+cdef object _textmap = propagation._textmap
+cdef object _clock = access._clock
+cdef object _Context = Context
+cdef object _current_span = CURRENT_SPAN
+cdef object _with_trace_headers = http.with_trace_headers
+cdef bytes _TRACERESPONSE = http._TRACE_HEADERS[0]
+cdef bytes _TRACE_ID = http._TRACE_HEADERS[1]
+# Only a header whose name is as long as one of these can be one of them.
+cdef uint64_t _notable_lengths = 0
+for _name in http._NOTABLE:
+    _notable_lengths |= <uint64_t>1 << len(_name)
+
+cdef bytes TRACEPARENT = b"traceparent"
+cdef bytes TRACESTATE = b"tracestate"
+cdef bytes BAGGAGE = b"baggage"
+cdef bytes HOST = b"host"
+cdef bytes USER_AGENT = b"user-agent"
+
+cdef enum:
+    SAMPLED = 1
+    INHERITED = 3
+    FINAL = 200
+    SERVER_ERROR = 500
+    TRACEPARENT_LENGTH = 55
+    SECOND = 1_000_000_000
+
+if (SERVER_ERROR, FINAL) != (_SERVER_ERROR, request.FINAL):
+    raise ImportError("a constant differs from the one of telemetry.request")
+
+cdef bytes _PATH_KEY = request.c.URL_PATH.encode()
+cdef object _url_path = request._url_path
+cdef enum:
+    # Up to this one, every length around a path in a span takes one byte, and no line is shortened.
+    LONGEST_SHORT_PATH = 100
+
+cdef bytes _SPAN_ID = access._SPAN_ID.encode()
+cdef bytes _FLAGS = access._FLAGS[0].removesuffix("00").encode()
+
+cdef const char* HEXADECIMAL = "0123456789abcdef"
+# The value of a lower-case hexadecimal digit, 255 for any other byte.
+cdef uint8_t[256] DIGITS
+# Whether JSON has a byte as it is.
+cdef uint8_t[256] PLAIN
+cdef int _i
+for _i in range(256):
+    DIGITS[_i] = 255
+    PLAIN[_i] = 0x20 <= _i < 0x7F and _i != 0x22 and _i != 0x5C
+for _i in range(16):
+    DIGITS[<uint8_t>HEXADECIMAL[_i]] = _i
+
+
+cdef inline int64_t now(int clock) noexcept nogil:
+    cdef timespec moment
+    clock_gettime(clock, &moment)
+    return <int64_t>moment.tv_sec * SECOND + moment.tv_nsec
+
+
+cdef inline bint is_id(const char* text, int length) noexcept nogil:
+    """Tell whether a text is an id: lower-case hexadecimal digits, not all of them 0."""
+    cdef uint8_t any_digit = 0, digit
+    cdef int i
+    for i in range(length):
+        digit = DIGITS[<uint8_t>text[i]]
+        if digit > 15:
+            return False
+        any_digit |= digit
+    return any_digit != 0
+
+
+cdef inline void to_bytes(const char* digits, char* target, int count) noexcept nogil:
+    cdef int i
+    for i in range(count):
+        target[i] = <char>(DIGITS[<uint8_t>digits[2 * i]] << 4 | DIGITS[<uint8_t>digits[2 * i + 1]])
+
+
+cdef inline str hexadecimal(uint64_t number):
+    cdef char[16] digits
+    cdef int i
+    for i in range(16):
+        digits[15 - i] = HEXADECIMAL[number & 15]
+        number >>= 4
+    return PyUnicode_DecodeASCII(digits, 16, NULL)
+
+
+cdef inline const char* utf8(object text, Py_ssize_t* size) except NULL:
+    return PyUnicode_AsUTF8AndSize(text, size)
+
+
+cdef inline char* put(char* target, const char* source, Py_ssize_t size) noexcept nogil:
+    memcpy(target, source, size)
+    return target + size
+
+
+cdef inline char* put_bytes(char* target, bytes source) noexcept:
+    return put(target, PyBytes_AS_STRING(source), PyBytes_GET_SIZE(source))
+
+
+cdef inline char* put_fixed64(char* target, uint8_t tag, int64_t number) noexcept nogil:
+    cdef int i
+    target[0] = <char>tag
+    for i in range(8):
+        target[1 + i] = <char>(number >> 8 * i & 255)
+    return target + 9
+
+
+cdef inline object get(object from_, object key):
+    cdef PyObject* found = PyDict_GetItem(from_, key)
+    return <object>found if found is not NULL else None
+
+
+cdef class RequestCore:
+    """The fields of a request, and the usual way through it; `telemetry.compiled` puts the rest around it."""
+
+    cdef public object recorder, tracestate, error, status, _context, _notes, _layer, _receive, _send
+    cdef public str trace_id, span_id, parent_id, stacktrace, method, known_method, path
+    cdef public dict scope, headers
+    cdef public int flags
+    cdef public bint remote, ended, abandoned, disconnected, escaped, finished, _trailers
+    cdef public int64_t last_sent, started, started_unix
+
+    def __init__(self, layer, dict scope, receive, send):
+        self.started_unix = now(CLOCK_REALTIME)
+        self.started = now(CLOCK_MONOTONIC)
+        self._layer = layer
+        self._receive = receive
+        self._send = send
+        self.status = 0
+        self.stacktrace = ""
+        self.scope = scope
+        self.headers = dict(scope["headers"])
+        cdef str method = scope["method"]
+        self.method = method
+        self.known_method = method if method in layer.methods else request.c.OTHER_METHOD
+        raw_path = get(scope, "raw_path") or request.raw_path_of(scope)
+        path = get(_paths, raw_path)
+        self.path = path if path is not None else _paths[raw_path]
+        layer.in_progress[self.known_method].inc()
+
+    def start_span(self):
+        cdef dict headers = self.headers
+        value = get(headers, TRACEPARENT)
+        if (
+            type(value) is not bytes
+            or len(headers) != len(self.scope["headers"])
+            or not self._layer.trust_incoming
+            or get(headers, TRACESTATE) is not None
+            or get(headers, BAGGAGE) is not None
+            or propagate.get_global_textmap() is not _textmap.usual
+            or not self._continue(value)
+        ):
+            return _Record.start_span(self)
+        return _Context({_current_span: self})
+
+    cdef bint _continue(self, bytes traceparent) except -1:
+        """Take the caller's ids; false when the header is not a usual one (then nothing is taken)."""
+        cdef const char* text = PyBytes_AS_STRING(traceparent)
+        if PyBytes_GET_SIZE(traceparent) != TRACEPARENT_LENGTH or memcmp(text, "00-", 3) or text[35] != c"-" or text[52] != c"-":
+            return False
+        cdef uint8_t high = DIGITS[<uint8_t>text[53]], low = DIGITS[<uint8_t>text[54]]
+        if high > 15 or low > 15 or not is_id(text + 3, 32) or not is_id(text + 36, 16):
+            return False
+        cdef int flags = high << 4 | low
+        recorder = self.recorder = self._layer.recorder
+        self.trace_id = PyUnicode_DecodeASCII(text + 3, 32, NULL)
+        self.parent_id = PyUnicode_DecodeASCII(text + 36, 16, NULL)
+        self.span_id = hexadecimal(<uint64_t>getrandbits(64) or 1)
+        self.remote = True
+        if recorder.follows_parent:
+            self.flags = flags & INHERITED
+        else:
+            self.flags = flags & 2 | recorder.decide(self.trace_id, flags & SAMPLED == SAMPLED)
+        return True
+
+    def send(self, message):
+        cdef object kind = get(message, "type") if type(message) is dict else None
+        if kind == "http.response.start":
+            return self._start_answer(message)
+        if kind == "http.response.body" and not self._trailers and not get(message, "more_body"):
+            return self._end_answer(message)
+        return _Record.send(self, message)
+
+    async def _start_answer(self, message):
+        try:
+            if type(message.get("headers")) is not list:
+                message = http.with_list_of_headers(message)
+            headers = self._headers_of(message["headers"])
+        except (AttributeError, IndexError, TypeError):
+            await self._send(message)
+        else:
+            await self._send({**message, "headers": headers})
+        status = message.get("status")
+        if not self.status and isinstance(status, int) and status >= FINAL:
+            self.status = int(status)
+            self._trailers = bool(message.get("trailers", False))
+
+    cdef list _headers_of(self, list headers):
+        cdef char[TRACEPARENT_LENGTH] traceresponse
+        cdef Py_ssize_t size
+        cdef list told = []
+        for header in headers:
+            name = header[0]
+            if len(name) < 64 and _notable_lengths >> <uint64_t>len(name) & 1 and name.lower() in http._NOTABLE:
+                return _with_trace_headers(headers, self.traceparent, self.trace_id)
+            told.append(header)
+        memcpy(traceresponse, "00-", 3)
+        memcpy(traceresponse + 3, utf8(self.trace_id, &size), 32)
+        traceresponse[35] = c"-"
+        memcpy(traceresponse + 36, utf8(self.span_id, &size), 16)
+        traceresponse[52] = c"-"
+        traceresponse[53] = HEXADECIMAL[self.flags >> 4 & 15]
+        traceresponse[54] = HEXADECIMAL[self.flags & 15]
+        told.append((_TRACERESPONSE, PyBytes_FromStringAndSize(traceresponse, TRACEPARENT_LENGTH)))
+        told.append((_TRACE_ID, PyBytes_FromStringAndSize(traceresponse + 3, 32)))
+        return told
+
+    async def _end_answer(self, message):
+        await self._send(message)
+        if not self.status:
+            return
+        if not self.last_sent:
+            self.last_sent = now(CLOCK_MONOTONIC)
+        if self.status < SERVER_ERROR:
+            self.finish()
+
+    def finish(self):
+        if self.finished:
+            return
+        if not self.last_sent or self.disconnected or self.escaped or self.status >= SERVER_ERROR:
+            _Record.finish(self)
+            return
+        self.finished = True
+        cdef int64_t duration = self.last_sent - self.started
+        layer, scope = self._layer, self.scope
+        layer.in_progress[self.known_method].dec()
+        try:
+            route = get(scope, "path_template") or http.route_of(scope)
+            shape = get(layer.shapes, (self.method, route, self.status, ""))
+            if shape is None:
+                shape = layer.shapes.make(self.known_method, self.method, route, self.status, "")
+            peer = self._peer()
+            shape.cell.observe(duration, self.trace_id if self.flags & SAMPLED else "")
+            layer.write(self._line(shape, peer, duration))
+            if self._notes is not None or self.tracestate:
+                self.end_span(shape, peer, duration)
+            else:
+                self.ended = True
+                take = self.recorder.outlet.take
+                if self.flags & SAMPLED and take is not None:
+                    take(self.recorder.envelope, self._span(shape, peer, duration))
+        except Exception:
+            # What telemetry is given to call (a processor, say) may be wrong; the request is not.
+            logger.exception("not everything could be told of %s %s", self.method, self.path)
+
+    cdef object _peer(self):
+        cdef dict scope = self.scope
+        host, agent = get(self.headers, HOST), get(self.headers, USER_AGENT)
+        client = get(scope, "client")
+        peers = self._layer.peers
+        if host is None or b":" not in host:
+            return peers.of(scope, self.headers)
+        key = host, b"" if agent is None else agent, client[0] if client else "", get(scope, "scheme"), get(scope, "http_version"), ""
+        peer = get(peers, key)
+        return peer if peer is not None else peers.of(scope, self.headers)
+
+    cdef bytes _line(self, shape, peer, int64_t duration):
+        cdef int64_t end = self.started_unix + duration
+        cdef int64_t second = end // SECOND
+        cdef int micros = <int>(end % SECOND // 1000)
+        clock = _clock.last
+        if clock[0] != second:
+            clock = _clock.tick(second)
+        cdef int kind
+        cdef char* milliseconds = PyOS_double_to_string(duration / 1e6, c"f", 3, 0, &kind)
+        try:
+            return self._joined(clock[1], micros, shape, peer, milliseconds)
+        finally:
+            PyMem_Free(milliseconds)
+
+    cdef bytes _joined(self, str moment, int micros, shape, peer, const char* milliseconds):
+        cdef Py_ssize_t sizes[9]
+        cdef const char* texts[9]
+        cdef str path = json_path(self.path)
+        cdef str before_path = shape.before_path, message_end = shape.message_end, after_ids = shape.after_ids
+        cdef str after_path = shape.after_path, line = peer.line, end = shape.end
+        texts[0] = utf8(moment, &sizes[0])
+        texts[1] = utf8(before_path, &sizes[1])
+        texts[2] = utf8(path, &sizes[2])
+        texts[3] = utf8(message_end, &sizes[3])
+        texts[4] = utf8(after_ids, &sizes[4])
+        texts[5] = utf8(after_path, &sizes[5])
+        texts[6] = utf8(line, &sizes[6])
+        texts[7] = utf8(end, &sizes[7])
+        cdef Py_ssize_t length = strlen(milliseconds), total, unused
+        cdef int i
+        total = 6 + 32 + PyBytes_GET_SIZE(_SPAN_ID) + 16 + PyBytes_GET_SIZE(_FLAGS) + 2 + length + sizes[2] - 2 + 2
+        for i in range(8):
+            total += sizes[i]
+        cdef bytes encoded = PyBytes_FromStringAndSize(NULL, total)
+        cdef char* at = PyBytes_AS_STRING(encoded)
+        at = put(at, texts[0], sizes[0])
+        for i in range(5, -1, -1):
+            at[i] = <char>(c"0" + micros % 10)
+            micros //= 10
+        at = put(at + 6, texts[1], sizes[1])
+        at = put(at, texts[2] + 1, sizes[2] - 2)
+        at = put(at, texts[3], sizes[3])
+        at = put(at, utf8(self.trace_id, &unused), 32)
+        at = put_bytes(at, _SPAN_ID)
+        at = put(at, utf8(self.span_id, &unused), 16)
+        at = put_bytes(at, _FLAGS)
+        at[0] = HEXADECIMAL[self.flags >> 4 & 15]
+        at[1] = HEXADECIMAL[self.flags & 15]
+        at = put(at + 2, texts[4], sizes[4])
+        at = put(at, texts[2], sizes[2])
+        at = put(at, texts[5], sizes[5])
+        at = put(at, milliseconds, length)
+        at = put(at, texts[6], sizes[6])
+        at = put(at, texts[7], sizes[7])
+        at[0] = c"}"
+        at[1] = c"\n"
+        return encoded
+
+    cdef bytes _span(self, shape, peer, int64_t duration):
+        cdef bytes body = shape.template.body, whose = peer.body, rest = b"", path
+        cdef Py_ssize_t path_size, unused
+        cdef const char* path_text = NULL
+        cdef bint root = not self.parent_id
+        cdef uint32_t flags = self.flags | (0x300 if self.remote else 0x100)
+        if get(self.scope, "query_string"):
+            rest = _url_query(self.query())
+        if self.path.isascii() and len(self.path) <= LONGEST_SHORT_PATH:
+            path_text = utf8(self.path, &path_size)
+            path_size += 8 + PyBytes_GET_SIZE(_PATH_KEY)
+        else:
+            path = _url_path(self.path)
+            path_size = PyBytes_GET_SIZE(path)
+        cdef Py_ssize_t size = 28 + (0 if root else 10) + 6 + 18 + PyBytes_GET_SIZE(body) + PyBytes_GET_SIZE(whose) + path_size + PyBytes_GET_SIZE(rest)
+        cdef bytes head = otlp.SPAN_HEADS[size]
+        cdef bytes encoded = PyBytes_FromStringAndSize(NULL, PyBytes_GET_SIZE(head) + size)
+        cdef char* at = put_bytes(PyBytes_AS_STRING(encoded), head)
+        at[0], at[1] = 0x0A, 16
+        to_bytes(utf8(self.trace_id, &unused), at + 2, 16)
+        at[18], at[19] = 0x12, 8
+        to_bytes(utf8(self.span_id, &unused), at + 20, 8)
+        at += 28
+        if not root:
+            at[0], at[1] = 0x22, 8
+            to_bytes(utf8(self.parent_id, &unused), at + 2, 8)
+            at += 10
+        at[0], at[1] = <char>0x85, 1
+        at[2], at[3], at[4], at[5] = <char>(flags & 255), <char>(flags >> 8), 0, 0
+        at = put_fixed64(at + 6, 0x39, self.started_unix)
+        at = put_fixed64(at, 0x41, self.started_unix + duration)
+        at = put_bytes(at, body)
+        at = put_bytes(at, whose)
+        if path_text is NULL:
+            at = put_bytes(at, path)
+        else:
+            at = put_path(at, path_text, len(self.path))
+        put_bytes(at, rest)
+        return encoded
+
+    def let_go(self):
+        self.scope, self.headers = {}, {}
+        self.error = None
+        self.stacktrace = ""
+        self._receive, self._send = self.gone, _to_nobody
+
+
+cdef inline char* put_path(char* target, const char* text, Py_ssize_t size) noexcept:
+    """Write a path as an attribute whose lengths all fit into one byte."""
+    cdef Py_ssize_t key = PyBytes_GET_SIZE(_PATH_KEY)
+    target[0], target[1], target[2], target[3] = 0x4A, <char>(6 + key + size), 0x0A, <char>key
+    target = put_bytes(target + 4, _PATH_KEY)
+    target[0], target[1], target[2], target[3] = 0x12, <char>(2 + size), 0x0A, <char>size
+    return put(target + 4, text, size)
+
+
+cdef str json_path(str path):
+    cdef Py_ssize_t size, i
+    cdef const char* text
+    if len(path) > LONGEST_SHORT_PATH or not path.isascii():
+        return json_text(path)
+    text = utf8(path, &size)
+    for i in range(size):
+        if not PLAIN[<uint8_t>text[i]]:
+            return json_text(path)
+    return f'"{path}"'
