@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final, Literal
 
+from slo import student
 from slo.beta import beta_quantile
 
 Outcome = Literal["met", "missed", "inconclusive"]
@@ -28,8 +29,11 @@ TAIL: Final = 0.025
 # The 0.975 quantile of the standard normal distribution.
 NORMAL: Final = 1.959963984540054
 FEWEST_BLOCKS: Final = 6
-MOST_BLOCKS: Final = 8
 BLOCK_SECONDS: Final = 5.0
+# Beyond this many blocks a block must last longer to become one more.
+MANY_BLOCKS: Final = 8
+MOST_BLOCKS: Final = 16
+LONG_BLOCK_SECONDS: Final = 20.0
 # Fewer seconds than this cannot give the fewest blocks their full length: such a run never meets an objective.
 SHORTEST_SECONDS: Final = FEWEST_BLOCKS * BLOCK_SECONDS
 # The load generator has offered what was planned when no more than this share is missing.
@@ -69,9 +73,20 @@ class RateInterval:
 def block_count(seconds: float) -> int:
     """Return into how many equal blocks a judged time is cut: one for each 5 s, at least 6, at most 8.
 
-    More and shorter blocks would look at less than the correlation time however long the run is.
+    From 180 s on there are as many as last 20 s each, at most 16. Blocks that stay short see less than the correlation
+    time however long the run is; with more of them the variance between blocks is known better, and the interval is
+    narrower by a tenth. At 600 s independent requests at 90 % of the budget are decided in 76 instead of 67 % of the
+    runs, with no more wrong decisions: docs/statistics.md has what was tried.
     """
-    return max(FEWEST_BLOCKS, min(MOST_BLOCKS, math.floor(seconds / BLOCK_SECONDS)))
+    few = min(MANY_BLOCKS, math.floor(seconds / BLOCK_SECONDS))
+    many = min(MOST_BLOCKS, math.floor(seconds / LONG_BLOCK_SECONDS))
+    return max(FEWEST_BLOCKS, few, many)
+
+
+def shortest_with() -> tuple[tuple[int, float], ...]:
+    """Return, for each number of blocks, the shortest judged time in s that is cut into so many."""
+    counts = range(FEWEST_BLOCKS, MOST_BLOCKS + 1)
+    return tuple((n, n * (BLOCK_SECONDS if n <= MANY_BLOCKS else LONG_BLOCK_SECONDS)) for n in counts)
 
 
 def block_index(start: float, begin: float, seconds: float, count: int) -> int:
@@ -90,15 +105,20 @@ def cut_blocks(requests: Iterable[tuple[float, bool]], begin: float, seconds: fl
     return tuple(map(Block, totals, bads))
 
 
-@cache
-def student_quantile(degrees: int) -> float:
-    """Return the 0.975 quantile of Student's t distribution.
+def rank_of(count: int, percentile: float) -> int:
+    """Return the nearest rank, from 1, of a percentile among `count` values."""
+    # In integers of 1e-6 per cent: 99 / 100 * 4500 in binary is 4455.000000000001, whose ceiling is one too many.
+    return max(1, -(-round(percentile * 1_000_000) * count // 100_000_000))
 
-    P(|T| > t) = I_x(degrees/2, 1/2) at x = degrees / (degrees + t**2): https://dlmf.nist.gov/8.17 and Abramowitz &
-    Stegun 26.7.1; solved for t.
-    """
-    x = beta_quantile(2 * TAIL, degrees / 2, 0.5)
-    return math.sqrt(degrees * (1 - x) / x)
+
+def nearest_rank(ranked: Sequence[float], percentile: float) -> float:
+    """Return the smallest of the ascending values that at least `percentile` per cent of them do not exceed."""
+    return ranked[rank_of(len(ranked), percentile) - 1]
+
+
+def student_quantile(degrees: int) -> float:
+    """Return the 0.975 quantile of Student's t distribution."""
+    return student.quantile(1 - TAIL, degrees)
 
 
 @cache
@@ -137,10 +157,15 @@ def share_interval(blocks: Sequence[Block], floor: float = 1.0) -> ShareInterval
         raise ValueError("a share needs at least one request")
     effect = design_effect(blocks, floor)
     shrink = effect * correction(len(blocks))
-    effective, positives = total / shrink, bad / shrink
-    low = beta_quantile(TAIL, positives, effective - positives + 1) if bad else 0.0
-    high = beta_quantile(1 - TAIL, positives + 1, effective - positives) if bad < total else 1.0
-    return ShareInterval(total, bad, bad / total, effect, effective, low, high)
+    low, high = clopper_pearson(total / shrink, bad / shrink)
+    return ShareInterval(total, bad, bad / total, effect, total / shrink, low, high)
+
+
+def clopper_pearson(total: float, bad: float) -> tuple[float, float]:
+    """Return the two-sided 95 % interval for the share of `bad` among `total` independent trials, whole or not."""
+    low = beta_quantile(TAIL, bad, total - bad + 1) if bad else 0.0
+    high = beta_quantile(1 - TAIL, bad + 1, total - bad) if bad < total else 1.0
+    return low, high
 
 
 def decide_share(interval: ShareInterval, budget: float) -> Outcome:

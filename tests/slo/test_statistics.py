@@ -93,8 +93,10 @@ def test_no_requests_give_no_interval():
         share_interval([Block(0, 0)] * 6)
 
 
-@pytest.mark.parametrize(("seconds", "count"), [(5, 6), (29.99, 6), (30, 6), (39.9, 7), (40, 8), (180, 8), (3600, 8)])
-def test_there_are_six_to_eight_blocks_of_at_least_five_seconds(seconds, count):
+@pytest.mark.parametrize(
+    ("seconds", "count"), [(5, 6), (29.99, 6), (30, 6), (39.9, 7), (40, 8), (179, 8), (180, 9), (300, 15), (3600, 16)]
+)
+def test_there_are_six_to_eight_blocks_of_five_seconds_and_more_only_when_they_last_twenty(seconds, count):
     assert block_count(seconds) == count
 
 
