@@ -24,8 +24,10 @@ from slo.statistics import (
     decide_rate,
     decide_share,
     fewest_samples,
+    nearest_rank,
     share_interval,
 )
+from slo.throughput import completion_budget, with_dropped
 from slo.verdict import ObjectiveResult
 
 # The judged time of a run is planned, so a little less than the shortest is rounding, not a short run.
@@ -58,9 +60,7 @@ def quantile(samples: Sequence[Sample], percentile: float) -> float | None:
     ranking last: exactly then is it within a limit when the share above the limit is within 1 - percentile / 100.
     """
     ranked = sorted(math.inf if is_unanswered(sample) else sample.duration for sample in samples)
-    # In integers of 1e-6 per cent: 99 / 100 * 4500 in binary is 4455.000000000001, whose ceiling is one too many.
-    rank = -(-round(percentile * 1_000_000) * len(ranked) // 100_000_000)
-    value = ranked[max(rank, 1) - 1]
+    value = nearest_rank(ranked, percentile)
     return None if math.isinf(value) else value
 
 
@@ -115,16 +115,9 @@ def _judge_open(objective: Objective, samples: Sequence[Sample], load: LoadFacts
     """
     offered = (len(samples) + load.dropped) / load.seconds
     completed = sum(not is_unanswered(sample) for sample in samples) / load.seconds
-    # Whoever offers no more than the target has no budget: nothing then can pass.
-    budget = max(0.0, 1 - objective.target / offered)
-    blocks = _with_dropped(_blocks(samples, is_unanswered, load), load.dropped)
+    budget = completion_budget(objective.target, offered)
+    blocks = with_dropped(_blocks(samples, is_unanswered, load), load.dropped)
     return _share_result(objective, share_interval(blocks), budget, completed, load)
-
-
-def _with_dropped(blocks: tuple[Block, ...], dropped: int) -> tuple[Block, ...]:
-    each, rest = divmod(dropped, len(blocks))
-    extra = [each + (index < rest) for index in range(len(blocks))]
-    return tuple(Block(block.total + more, block.bad + more) for block, more in zip(blocks, extra, strict=True))
 
 
 def _judge_closed(objective: Objective, samples: Sequence[Sample], load: LoadFacts) -> ObjectiveResult:

@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import Final, Literal
 
 from slo.sample import Sample, is_judged
-from slo.statistics import OFFERED_SHARE
+from slo.throughput import is_offered
 from slo.verdict import Load
 
 # A starved load generator is wrong in the tail before the median: beyond this share of the latency target its own
@@ -84,7 +84,7 @@ def _problems(facts: LoadFacts, judged: int, difference: float | None, latency_t
     if not judged:
         yield "the load left no sample to judge"
     offered = judged + facts.dropped
-    if facts.planned is not None and offered < OFFERED_SHARE * facts.planned:
+    if facts.planned is not None and not is_offered(offered, facts.planned):
         yield (
             f"the load generator offered {offered} of {facts.planned:.0f} planned requests while virtual users were free: "
             "this machine is too busy for the profile"
