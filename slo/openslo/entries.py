@@ -53,6 +53,11 @@ class Findings:
         """Note several faults."""
         self.faults.extend(faults)
 
+    def refer_if_any(self, place: Place, kind: str, name: str) -> None:
+        """Require a document of that name, unless there is none of that kind at all: many people write none."""
+        if self.names.get(kind):
+            self.refer(place, kind, name)
+
     def in_order(self) -> list[Fault]:
         """Return the faults in order of files, lines and columns."""
         ranks = {file: rank for rank, file in enumerate(self.files)}

@@ -63,17 +63,20 @@ def _counted(ratio: RatioMetric, place: Place, findings: Findings) -> Counted | 
 
 def _read(metric: Metric, place: Place, sources: DataSources, findings: Findings) -> _Query | None:
     source, at = metric.metric_source, place.at("metricSource")
-    name = source.metric_source_ref or ""
-    if not name and source.type is None:
+    if source.metric_source_ref is None and source.type is None:
         findings.add(at, "expected a metricSourceRef (the name of a DataSource) or a type")
-    if name:
-        findings.refer(at.at("metricSourceRef"), "DataSource", name)
+    elif source.metric_source_ref is not None and source.type is None:
+        findings.refer(at.at("metricSourceRef"), "DataSource", source.metric_source_ref)
+    elif source.metric_source_ref is not None:
+        findings.refer_if_any(at.at("metricSourceRef"), "DataSource", source.metric_source_ref)
+    # Where there is one data source, whoever names none means that.
+    name = source.metric_source_ref or (next(iter(sources)) if len(sources) == 1 else "")
     try:
         selector = parse_query(source.spec.query)
     except QueryError as error:
         findings.add(at.at("spec", "query"), str(error))
         return None
-    # A data source with a fault of its own may be foreign.
+    # A data source that has no document, or one with a fault of its own, may be foreign.
     foreign = bool(name) and (name not in sources or sources[name].foreign)
     query = _Query(selector, at.at("spec", "query"), name, foreign=foreign)
     _require_known(query, findings)

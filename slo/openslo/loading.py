@@ -114,7 +114,8 @@ def _entry(document: Document, findings: Findings) -> Entry | None:
 def _kind(place: Place, findings: Findings) -> type[AnyDocument] | None:
     value = place.document.value
     if not isinstance(value, dict):
-        findings.add(place, f"expected a mapping, got {schema.shown(value)}")
+        more = "; separate documents by ---" if isinstance(value, list) else ""
+        findings.add(place, f"expected a mapping, got {schema.shown(value)}{more}")
         return None
     for key in ("apiVersion", "kind"):
         if key not in value:

@@ -99,7 +99,7 @@ def read_slo(entry: Entry, body: SloDocument, parts: Parts, findings: Findings) 
     """Return what an SLO says, None when something is wrong with it."""
     before = len(findings.faults)
     metadata, spec, at = body.metadata, body.spec, entry.place.at("spec")
-    findings.refer(at.at("service"), "Service", spec.service)
+    findings.refer_if_any(at.at("service"), "Service", spec.service)
     _require_labels(metadata, entry.place, findings)
     sli = _sli(body, at, parts, findings)
     objective = _objective(spec.objectives[0], at.at("objectives", 0), findings)
