@@ -32,6 +32,11 @@ class StandIn:
         self.keys: Counter[str] = Counter()
         self.refusals: list[str] = []
 
+    def fill_as(self, other: "StandIn") -> None:
+        """Have everything that another one has, without its requests."""
+        self.products, self.orders = dict(other.products), dict(other.orders)
+        self.users, self.tokens = dict(other.users), dict(other.tokens)
+
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
             return

@@ -12,10 +12,9 @@ from pathlib import Path
 import pytest
 
 from loadtests import RAMP, SMOKE, Arrivals, LoadRun, Profile, Progress, Stage, Users, run
+from loadtests.data import SeedData
 from loadtests.profiles import MIX
-from loadtests.seed import seed_shop
-from tests.loadtests.conftest import SIZE
-from tests.loadtests.stand_in import ADMIN, Answer, Served, StandIn, served
+from tests.loadtests.stand_in import Answer, Served, StandIn, served
 
 BRIEF = Profile(name="brief", load=Arrivals(rate=50, users=20), seconds=1.0)
 # k6 writes its rows out once a second, so what happens in the middle needs more than that.
@@ -41,13 +40,12 @@ def assert_mix(load: LoadRun) -> None:
 
 
 @pytest.fixture(scope="module")
-def smoke(tmp_path_factory: pytest.TempPathFactory) -> tuple[LoadRun, StandIn]:
+def smoke(seeded: tuple[StandIn, SeedData], tmp_path_factory: pytest.TempPathFactory) -> tuple[LoadRun, StandIn]:
     """A short smoke run, and the shop that it loaded."""
     folder = tmp_path_factory.mktemp("smoke")
     with served(StandIn()) as shop:
-        seed_shop(shop.url, ADMIN, folder / "data.json", size=SIZE)
-        shop.app.trace_ids.clear()
-        shop.app.keys.clear()
+        shop.app.fill_as(seeded[0])
+        seeded[1].write(folder / "data.json")
         return run(SMOKE.shortened(0.1), shop.url, folder / "data.json", folder / "k6"), shop.app
 
 
@@ -295,8 +293,8 @@ import subprocess, sys
 from pathlib import Path
 from loadtests import SMOKE, run
 url, data, folder = sys.argv[1:]
-subprocess.run(["mount", "-t", "tmpfs", "-o", "size=128k", "none", folder], check=True)
-print("\\n".join(run(SMOKE.shortened(0.1), url, Path(data), Path(folder)).problems))
+subprocess.run(["mount", "-t", "tmpfs", "-o", "size=32k", "none", folder], check=True)
+print("\\n".join(run(SMOKE.shortened(0.05), url, Path(data), Path(folder)).problems))
 """
 
 
