@@ -5,7 +5,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -94,6 +95,12 @@ class Process:
                 return bool(answer.status == 200)
         except (URLError, OSError):
             return False
+
+
+def stop_all(processes: Iterable[Process]) -> None:
+    """Stop them at the same time."""
+    with ThreadPoolExecutor() as threads:
+        list(threads.map(Process.stop, processes))
 
 
 class Shop:
@@ -221,8 +228,7 @@ async def open_shop(
         environ = _environ(server, redis_url, ports, changes)
         conninfos = {name: new_database(f"goshop_{name}") for name in NAMES}
         processes = {name: Process(name, environ, folder / f"{name}.log") for name in NAMES}
-        for process in processes.values():
-            stack.callback(process.stop)
+        stack.callback(stop_all, processes.values())
         await asyncio.gather(*(process.start() for process in processes.values()))
         peers = Peers(Rpc(), StaticDiscovery(load("dev", environ=environ)))
         stack.push_async_callback(peers.close)
