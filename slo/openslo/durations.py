@@ -11,7 +11,7 @@ _UNITS: Final = {"d": DAY, "h": HOUR, "m": MINUTE, "s": 1, "w": 7 * DAY}
 
 
 def window_of(text: str) -> Window:
-    """Return what `documents.Duration` spells."""
+    """Return what `fields.Duration` spells."""
     return window(int(text[:-1]) * _UNITS[text[-1]])
 
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
+from slo.openslo import documents
 from slo.openslo.documents import GOSHOP, KINDS, OPENSLO, Annotations
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
@@ -18,7 +19,7 @@ def json_schema() -> dict[str, Any]:
     """Return the schema: any document, chosen by its `kind`, so that an editor's message is about that kind alone."""
     kinds = {kind: struct for version in (OPENSLO, GOSHOP) for kind, struct in KINDS[version].items()}
     _, definitions = msgspec.json.schema_components(kinds.values(), ref_template="#/$defs/{name}")
-    definitions = {name: _tidied(part) for name, part in sorted(definitions.items())}
+    definitions = {name: _narrowed(name, _tidied(part)) for name, part in sorted(definitions.items())}
     # Other people's annotations are theirs.
     definitions[Annotations.__name__]["additionalProperties"] = {"type": "string"}
     own = [re.escape(field.encode_name) for field in msgspec.structs.fields(Annotations)]
@@ -46,6 +47,15 @@ def json_schema() -> dict[str, Any]:
 def rendered() -> bytes:
     """Return the schema as the file that is published."""
     return msgspec.json.format(msgspec.json.encode(json_schema()), indent=2) + b"\n"
+
+
+def _narrowed(name: str, part: dict[str, Any]) -> dict[str, Any]:
+    """Say of a truth value that is outside the subset that it must be the other one."""
+    outside: dict[str, dict[str, str]] = getattr(getattr(documents, name), "OUTSIDE_VALUES", {})
+    for key, reasons in outside.items():
+        if {"True", "False"} & reasons.keys():
+            part["properties"][key]["const"] = "False" in reasons
+    return part
 
 
 def _tidied(part: Any) -> Any:

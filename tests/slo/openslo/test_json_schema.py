@@ -96,6 +96,8 @@ def test_what_the_loader_takes_the_schema_takes():
         "an annotation that is no string",
         "a data source that is not Prometheus",
         "a threshold metric",
+        "a gauge",
+        "an alert of an end",
         "two objectives in one SLO",
         "an objective that is a string",
         "time slices",
