@@ -3,7 +3,7 @@
 `span_field` encodes a span of the SDK; the small functions above it are its parts, for who makes spans from cached bytes:
 
     body = head(trace_id, span_id, parent_id) + name("GET /") + kind(SpanKind.SERVER) + times(start, end) + attributes(…)
-    request = export_request([(envelope, span(body + status(StatusCode.UNSET)))])
+    request = export_request({envelope: [span(body + status(StatusCode.UNSET))]})
 
 Says what the official encoder says, with one difference: bits 0-7 of a span's flags carry its W3C trace flags, as the
 protocol wants it. Fields may come in any order, so every part is complete in itself (tag, length, content).
@@ -55,6 +55,7 @@ __all__ = [
     "dropped",
     "event",
     "export_request",
+    "grouped",
     "head",
     "kind",
     "length_delimited",
@@ -292,13 +293,22 @@ def _pairs(field: int, attributes: Mapping[str, Any]) -> bytes:
     return b"".join(attribute(field, key, value) for key, value in attributes.items())
 
 
-def export_request(batch: Iterable[tuple[Envelope, bytes]]) -> bytes:
+Groups = dict[Envelope, list[bytes]]
+"""Encoded spans by what they share."""
+
+
+def grouped(spans: Iterable[tuple[Envelope, bytes]]) -> Groups:
+    """Return spans by their envelopes, in the order in which these came first."""
+    groups: Groups = {}
+    for envelope, encoded in spans:
+        groups.setdefault(envelope, []).append(encoded)
+    return groups
+
+
+def export_request(groups: Groups) -> bytes:
     """Return an ExportTraceServiceRequest of spans (as `span` and `span_field` make them), by resource and scope."""
-    spans: dict[Envelope, list[bytes]] = {}
-    for envelope, encoded in batch:
-        spans.setdefault(envelope, []).append(encoded)
     resources: dict[bytes, dict[bytes, list[bytes]]] = {}
-    for envelope, fields in spans.items():
+    for envelope, fields in groups.items():
         resources.setdefault(envelope.resource, {}).setdefault(envelope.scope, []).extend(fields)
     return b"".join(
         length_delimited(1, resource + b"".join(length_delimited(2, s + b"".join(f)) for s, f in scopes.items()))

@@ -20,7 +20,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from .exporters import PREFIX, ConfigurationError, HttpExporter, http_endpoint
-from .otlp import Envelope, Envelopes, export_request, span_field
+from .otlp import Envelope, Envelopes, export_request, grouped, span_field
 from .span_queue import FIRST_BACKOFF, Rejected, Unavailable
 
 logger = logging.getLogger(__name__)
@@ -71,13 +71,13 @@ class OTLPSpanExporter(SpanExporter):
         if self._closing.is_set():
             logger.warning("the exporter is shut down: %d spans are lost", len(spans))
             return SpanExportResult.FAILURE
-        batch = list(self._encoded(spans))
-        body = export_request(batch)
+        batch = grouped(self._encoded(spans))
+        body, count = export_request(batch), sum(map(len, batch.values()))
         try:
             self._check(body)
-            self._deliver(body, len(batch))
+            self._deliver(body, count)
         except (Rejected, Unavailable) as error:
-            logger.error("%d spans are lost: %s", len(batch), error)  # noqa: TRY400 - no defect of ours
+            logger.error("%d spans are lost: %s", count, error)  # noqa: TRY400 - no defect of ours
             return SpanExportResult.FAILURE
         return SpanExportResult.SUCCESS
 

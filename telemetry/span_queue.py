@@ -12,14 +12,14 @@ import time
 import weakref
 from collections import deque
 from dataclasses import dataclass
-from itertools import islice
+from itertools import accumulate, islice
 from typing import Final, Protocol
 
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, set_value
 
 from . import conventions as c
 from .metrics import SpanCounts
-from .otlp import Envelope, export_request
+from .otlp import Envelope, Groups, export_request, grouped
 
 logger = logging.getLogger(__name__)
 
@@ -197,7 +197,7 @@ class SpanQueue:
             self._deliver(batch)
         self._exporter.close()
 
-    def _next_batch(self) -> list[tuple[Envelope, bytes]]:
+    def _next_batch(self) -> Groups:
         """Wait for a batch to be full or old enough; empty when there will be none any more."""
         with self._changed:
             while True:
@@ -205,25 +205,36 @@ class SpanQueue:
                 if self._spans:
                     return self._take()
                 if self._closed:
-                    return []
+                    return {}
 
     def _due(self) -> bool:
         full = len(self._spans) >= self._limits.batch
         return full or self._closed or (self._flush and bool(self._spans))
 
-    def _take(self) -> list[tuple[Envelope, bytes]]:
-        taken, size = 0, 0
-        for span in islice(self._spans, self._limits.batch):
-            size += len(span)
-            if size > LARGEST_BATCH:
-                size -= len(span)
-                break
-            taken += 1
-        self._in_flight, self._flying_bytes = taken, size
-        return [(self._envelopes.popleft(), self._spans.popleft()) for _ in range(taken)]
+    def _take(self) -> Groups:
+        count = self._fitting()
+        self._in_flight = count
+        if count == len(self._spans):
+            # Nearly always; the loop waits for the interpreter meanwhile, so that what is said once counts.
+            spans, envelopes = list(self._spans), list(self._envelopes)
+            self._spans.clear()
+            self._envelopes.clear()
+        else:
+            spans = [self._spans.popleft() for _ in range(count)]
+            envelopes = [self._envelopes.popleft() for _ in range(count)]
+        self._flying_bytes = sum(map(len, spans))
+        return {envelopes[0]: spans} if len(set(envelopes)) == 1 else grouped(zip(envelopes, spans, strict=True))
 
-    def _deliver(self, batch: list[tuple[Envelope, bytes]]) -> None:
-        body, spans = export_request(batch), len(batch)
+    def _fitting(self) -> int:
+        """Return how many spans the next batch may have: as many as are asked for, unless they are too large together."""
+        count = min(len(self._spans), self._limits.batch)
+        if self._limits.bytes - self._byte_room <= LARGEST_BATCH:
+            return count
+        sizes = accumulate(map(len, islice(self._spans, count)))
+        return sum(size <= LARGEST_BATCH for size in sizes)
+
+    def _deliver(self, batch: Groups) -> None:
+        body, spans = export_request(batch), sum(map(len, batch.values()))
         # The body holds them all; a batch that waits for its collector need not be in memory twice.
         batch.clear()
         backoff = FIRST_BACKOFF

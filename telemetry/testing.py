@@ -51,7 +51,7 @@ def capture_spans() -> Iterator[list[SpanRecord]]:
     spans: list[SpanRecord] = []
 
     def take(envelope: Envelope, encoded: bytes) -> None:
-        spans.extend(decode(export_request([(envelope, encoded)])))
+        spans.extend(decode(export_request({envelope: [encoded]})))
 
     with provider.outlet.shown_to(take):
         yield spans

@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace import TracerProvider as SdkProvider
 from telemetry import conventions as c
 from telemetry.exporters import HttpExporter
 from telemetry.metrics import SpanCounts
-from telemetry.otlp import Envelope, export_request, span_field
+from telemetry.otlp import Envelope, export_request, grouped, span_field
 from telemetry.span_queue import Exporter, SpanQueue
 
 Make = Callable[..., tuple[SpanQueue, SpanCounts]]
@@ -29,7 +29,7 @@ def ended(name: str = "span", **attributes: Any) -> tuple[Envelope, bytes]:
 
 
 def export(exporter: Exporter, *spans: tuple[Envelope, bytes]) -> int:
-    return exporter.export(export_request(spans), len(spans), 5.0)
+    return exporter.export(export_request(grouped(spans)), len(spans), 5.0)
 
 
 def wait(condition: Callable[[], Any]) -> None:

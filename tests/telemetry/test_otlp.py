@@ -152,7 +152,7 @@ def ours(spans: Sequence[ReadableSpan]) -> ExportTraceServiceRequest:
         key = id(span.resource), id(span.instrumentation_scope)
         envelope = envelopes.get(key) or envelopes.setdefault(key, envelope_of(span))
         batch.append((envelope, otlp.span_field(span)))
-    return ExportTraceServiceRequest.FromString(otlp.export_request(batch))
+    return ExportTraceServiceRequest.FromString(otlp.export_request(otlp.grouped(batch)))
 
 
 def expected(spans: Sequence[ReadableSpan]) -> ExportTraceServiceRequest:
@@ -192,7 +192,7 @@ def test_spans_are_grouped_by_resource_and_scope_in_the_order_they_came(spans: l
 def test_equal_resources_are_one_group_however_many_envelopes_describe_them():
     span = otlp.span_field(ReadableSpan("one", SpanContext(1, 2, is_remote=False)))
     batch = [(otlp.Envelope(Resource({"service.name": "shop"}), scope), span) for scope in SCOPES for _ in range(2)]
-    request = ExportTraceServiceRequest.FromString(otlp.export_request(batch))
+    request = ExportTraceServiceRequest.FromString(otlp.export_request(otlp.grouped(batch)))
     assert [len(s.spans) for r in request.resource_spans for s in r.scope_spans] == [2, 2, 2]
     assert len(request.resource_spans) == 1
 
@@ -297,7 +297,7 @@ def test_a_span_from_its_parts_in_any_order_is_the_same(span: ReadableSpan, orde
     found = list(parts(span))
     # Behind the first six are events and links, lists whose own order counts.
     body = b"".join([found[place] for place in order] + found[6:])
-    request = otlp.export_request([(envelope_of(span), otlp.span(body))])
+    request = otlp.export_request({envelope_of(span): [otlp.span(body)]})
     assert canonical(ExportTraceServiceRequest.FromString(request)) == canonical(expected([span]))
 
 

@@ -126,7 +126,7 @@ def exported(provider: Provider) -> Iterator[list[ProtoSpan]]:
     spans: list[ProtoSpan] = []
 
     def take(envelope: Envelope, encoded: bytes) -> None:
-        request = ExportTraceServiceRequest.FromString(export_request([(envelope, encoded)]))
+        request = ExportTraceServiceRequest.FromString(export_request({envelope: [encoded]}))
         spans.append(request.resource_spans[0].scope_spans[0].spans[0])
 
     with provider.outlet.shown_to(take):
