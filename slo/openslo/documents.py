@@ -353,6 +353,8 @@ KINDS: Final[dict[str, dict[str, type[AnyDocument]]]] = {
     },
     GOSHOP: {"ReleaseGate": ReleaseGateDocument},
 }
+# Annotations of ours, and the kinds that they say something about.
+ANNOTATED: Final = {_RUNBOOK: ("SLO", "Service"), _DASHBOARD: ("SLO", "Service"), _SERIES: ("DataSource",)}
 # Kinds that we have no document for, and what to write instead.
 OUTSIDE_KINDS: Final = {
     "AlertCondition": "write the AlertCondition inline, in its AlertPolicy",

@@ -6,7 +6,7 @@ from decimal import Decimal, InvalidOperation
 
 from slo.openslo.documents import Metric, RatioMetric, SliSpec
 from slo.openslo.entries import Findings, Place
-from slo.openslo.known_series import BUCKET, INFINITE, edge_fault, label_fault, series_fault
+from slo.openslo.known_series import BUCKET, INFINITE, edge_fault, label_fault, series_fault, value_fault
 from slo.openslo.model import Counted, DataSource, Sli, SliKind
 from slo.openslo.promql import QueryError, Selector, parse_query
 from telemetry.conventions import BOUND_LABEL
@@ -92,6 +92,9 @@ def _require_known(query: _Query, findings: Findings) -> None:
         return
     for label in dict.fromkeys(matcher.label for matcher in selector.matchers):
         if fault := label_fault(selector.metric, label):
+            findings.add(query.place, fault)
+    for matcher in selector.matchers:
+        if fault := value_fault(matcher):
             findings.add(query.place, fault)
 
 

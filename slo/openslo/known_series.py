@@ -1,8 +1,10 @@
 """The series that GoShop's services export, so that a misspelt one is found before it silently counts nothing."""
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
+from slo.openslo.promql import Matcher
 from slo.schema import suggestion
 from telemetry import conventions as c
 
@@ -43,6 +45,16 @@ EXPORTED: Final = {
     c.RATE_LIMIT_UNAVAILABLE: Exported(("outcome",)),
 }
 
+# https://grpc.io/docs/guides/status-codes/
+_RPC_CODES: Final = (
+    *("OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS"),
+    *("PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED"),
+    *("INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED"),
+)
+# What these labels can be; an aborted request has no status.
+_VALUES: Final = {c.HTTP_LABELS[2]: ("", *map(str, range(100, 600))), c.RPC_LABELS[2]: _RPC_CODES}
+_PLAIN: Final = re.compile(r"[A-Za-z0-9_.|]*")
+
 
 def series() -> dict[str, Exported]:
     """Return every series by name; a histogram is three."""
@@ -74,6 +86,20 @@ def label_fault(name: str, label: str) -> str:
     """Return why a series of ours has no such label, "" where it has."""
     labels = [*series()[name].labels, *TARGET_LABELS]
     return "" if label in labels else f"{name} has no label {label!r}{suggestion(label, labels)}"
+
+
+def value_fault(matcher: Matcher) -> str:
+    """Return why a matcher selects nothing that we ever export, "" where it may; of labels with a known set of values."""
+    known = _VALUES.get(matcher.label, ())
+    # Alternatives of letters, digits and dots are compared; what else a regular expression can be is left alone.
+    if not known or matcher.operator not in {"=", "=~"} or not _PLAIN.fullmatch(matcher.value):
+        return ""
+    if matcher.operator == "=":
+        unknown = [] if matcher.value in known else [matcher.value]
+    else:
+        parts = matcher.value.split("|")
+        unknown = [part for part in parts if not any(re.fullmatch(part, value) for value in known)]
+    return f"no {matcher.label} is ever {' or '.join(map(repr, unknown))}" if unknown else ""
 
 
 def edge_fault(name: str, bound: str) -> str:

@@ -8,6 +8,7 @@ from typing import Final, TypeVar
 from slo import schema
 from slo.gates import Gate
 from slo.openslo.documents import (
+    ANNOTATED,
     KINDS,
     OUTSIDE_KINDS,
     AlertPolicyDocument,
@@ -108,7 +109,19 @@ def _entry(document: Document, findings: Findings) -> Entry | None:
         findings.declare(value["kind"], name, place.at("metadata", "name"))
     faults = list(schema.faults_of(document, kind)) if kind else []
     findings.extend(faults)
-    return None if kind is None or faults else Entry(place, schema.convert(document, kind))
+    if kind is None or faults:
+        return None
+    entry = Entry(place, schema.convert(document, kind))
+    _require_annotations_of_its_kind(entry, findings)
+    return entry
+
+
+def _require_annotations_of_its_kind(entry: Entry, findings: Findings) -> None:
+    given = entry.place.document.value["metadata"].get("annotations", {})
+    for name, kinds in ANNOTATED.items():
+        if name in given and entry.body.kind not in kinds:
+            said = f"{name} says nothing here: it belongs to a {' or '.join(kinds)}"
+            findings.faults.append(entry.place.document.locate(("metadata", "annotations", name), said, key=True))
 
 
 def _kind(place: Place, findings: Findings) -> type[AnyDocument] | None:

@@ -3,7 +3,8 @@
 import pytest
 from prometheus_client import CollectorRegistry
 
-from slo.openslo.known_series import EXPORTED, TARGET_LABELS, series
+from slo.openslo.known_series import EXPORTED, TARGET_LABELS, series, value_fault
+from slo.openslo.promql import Matcher
 from telemetry import conventions
 from telemetry.metrics import Metrics
 
@@ -32,6 +33,25 @@ def test_what_is_said_to_count_is_a_counter_or_a_histogram(exported):
 def test_a_histogram_is_three_series():
     names = [name for name in series() if name.startswith(conventions.RPC_SERVER_DURATION)]
     assert names == [conventions.RPC_SERVER_DURATION + end for end in ("_bucket", "_count", "_sum")]
+
+
+@pytest.mark.parametrize(
+    ("matcher", "said"),
+    [
+        (Matcher("status_code", "=~", "5.."), ""),
+        (Matcher("status_code", "=~", "500|503"), ""),
+        (Matcher("status_code", "=~", "5..|xyz"), "no status_code is ever 'xyz'"),
+        (Matcher("status_code", "=", "5.."), "no status_code is ever '5..'"),
+        (Matcher("status_code", "=", "a|b"), "no status_code is ever 'a|b'"),
+        (Matcher("status_code", "!=", "xyz"), ""),
+        (Matcher("status_code", "=~", "5[0-9]+"), ""),
+        (Matcher("rpc_status_code", "=~", "INTERNAL|UNAVAILABLE"), ""),
+        (Matcher("rpc_status_code", "=", "Internal"), "no rpc_status_code is ever 'Internal'"),
+        (Matcher("endpoint", "=", "/anything"), ""),
+    ],
+)
+def test_a_status_that_nobody_ever_answers_is_known(matcher, said):
+    assert value_fault(matcher) == said
 
 
 def test_labels_of_the_scrape_are_none_of_the_process():
