@@ -26,6 +26,18 @@ def standin():
 
 
 @pytest.fixture
+def named(postgres_server, valkey_server):
+    """Environment variables that name servers which run already: where the shop's own ones are not what a test is about."""
+    return {
+        **os.environ,
+        "GOSHOP_DB__HOST": postgres_server.host,
+        "GOSHOP_DB__USER": postgres_server.user,
+        "GOSHOP_DB__PASSWORD": postgres_server.password,
+        "GOSHOP_REDIS__URL": valkey_server.url,
+    }
+
+
+@pytest.fixture(scope="session")
 def processes_of():
     """Find every process of a run by its command line, environment or working folder (PostgreSQL overwrites the first two)."""
 

@@ -46,8 +46,8 @@ def test_two_shops_run_side_by_side(run, standin, state_folder):
         assert one.postgres.host != two.postgres.host
 
 
-def test_a_service_that_was_killed_starts_again_on_its_ports(run, standin):
-    with Shop.start(run, command=standin) as shop:
+def test_a_service_that_was_killed_starts_again_on_its_ports(run, standin, named):
+    with Shop.start(run, environ=named, command=standin) as shop:
         before, address = shop.pids["order"], shop.internal["order"]
         shop.kill("order")
         assert "order" not in shop.pids
@@ -58,8 +58,8 @@ def test_a_service_that_was_killed_starts_again_on_its_ports(run, standin):
         assert shop.ended() == {}
 
 
-def test_a_service_that_ends_by_itself_is_noticed(run, standin):
-    with Shop.start(run, command=standin) as shop:
+def test_a_service_that_ends_by_itself_is_noticed(run, standin, named):
+    with Shop.start(run, environ=named, command=standin) as shop:
         os.kill(shop.pids["payment"], signal.SIGKILL)
         assert wait_until(lambda: shop.ended() == {"payment": -signal.SIGKILL}, 5)
 
@@ -90,26 +90,26 @@ def test_a_service_that_dies_at_start_is_quoted_and_nothing_is_left(run, standin
     assert processes_of(run.path) == set()
 
 
-def test_a_service_that_never_gets_ready_is_given_up(run, standin, processes_of):
+def test_a_service_that_never_gets_ready_is_given_up(run, standin, processes_of, named):
     def command(name):
         return standin(name, "never" if name == "order" else "")
 
     with (
         pytest.raises(StartError, match="not ready after 1 s: order"),
-        Shop.start(run, command=command, ready_within=1.0),
+        Shop.start(run, environ=named, command=command, ready_within=1.0),
     ):
         pass
     assert processes_of(run.path) == set()
 
 
-def test_a_service_that_ignores_the_request_to_end_is_killed(run, standin, monkeypatch, processes_of):
+def test_a_service_that_ignores_the_request_to_end_is_killed(run, standin, monkeypatch, processes_of, named):
     monkeypatch.setattr(services, "STOP_SECONDS", 0.3)
-    with Shop.start(run, command=lambda n: standin(n, "stubborn")):
+    with Shop.start(run, environ=named, command=lambda n: standin(n, "stubborn")):
         pass
     assert processes_of(run.path) == set()
 
 
-def test_a_port_that_somebody_takes_meanwhile_is_replaced_by_another(run, standin):
+def test_a_port_that_somebody_takes_meanwhile_is_replaced_by_another(run, standin, named):
     stolen = []
 
     @contextlib.contextmanager
@@ -120,33 +120,26 @@ def test_a_port_that_somebody_takes_meanwhile_is_replaced_by_another(run, standi
                 thief.enter_context(socket.create_server((ports.LOOPBACK, free[-1])))
             yield free
 
-    with Shop.start(run, command=standin, reserve=reserve_while_a_thief_watches) as shop:
+    with Shop.start(run, environ=named, command=standin, reserve=reserve_while_a_thief_watches) as shop:
         assert stolen[0] not in every_port(shop)
         assert set(shop.pids) == NAMES
 
 
-def test_the_public_port_can_be_chosen_and_a_taken_one_is_refused(run, standin):
-    with ports.reserve(1) as [port], Shop.start(run, command=standin, port=port) as shop:
+def test_the_public_port_can_be_chosen_and_a_taken_one_is_refused(run, standin, named):
+    with ports.reserve(1) as [port], Shop.start(run, environ=named, command=standin, port=port) as shop:
         assert shop.url == f"http://127.0.0.1:{port}"
         with (
             pytest.raises(StartError, match=f"port {port} is taken"),
-            Shop.start(RunFolder.create(run.path), port=port),
+            Shop.start(RunFolder.create(run.path), environ=named, port=port),
         ):
             pass
 
 
-def test_servers_that_the_environment_names_are_used_and_their_databases_made(
-    run, standin, postgres_server, valkey_server, processes_of
+def test_servers_that_the_environment_names_are_used_and_their_databases_made(  # noqa: PLR0917 - fixtures
+    run, standin, postgres_server, valkey_server, named, processes_of
 ):
-    environ = {
-        **os.environ,
-        "GOSHOP_DB__HOST": postgres_server.host,
-        "GOSHOP_DB__USER": postgres_server.user,
-        "GOSHOP_DB__PASSWORD": postgres_server.password,
-        "GOSHOP_REDIS__URL": valkey_server.url,
-    }
     postgres_server.drop_database("goshop_payment")
-    with Shop.start(run, environ=environ, command=standin) as shop:
+    with Shop.start(run, environ=named, command=standin) as shop:
         assert (shop.postgres, shop.valkey) == (None, None)
         assert shop.services["order"].environ["GOSHOP_REDIS__URL"] == valkey_server.url
         psycopg.connect(postgres_server.conninfo("goshop_payment")).close()
@@ -163,14 +156,14 @@ def test_a_named_server_that_is_away_is_a_sentence(run, standin, tmp_path):
         pass
 
 
-def test_spans_go_to_the_collector_that_the_environment_names(run, standin):
-    environ = {**os.environ, "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318"}
+def test_spans_go_to_the_collector_that_the_environment_names(run, standin, named):
+    environ = {**named, "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318"}
     with Shop.start(run, environ=environ, command=standin) as shop:
         assert "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT" not in shop.services["order"].environ
 
 
-def test_faults_strike_at_once_or_when_they_are_armed(run, standin):
-    with Shop.start(run, faults="payment.charge=error@30%", armed=False, command=standin) as shop:
+def test_faults_strike_at_once_or_when_they_are_armed(run, standin, named):
+    with Shop.start(run, environ=named, faults="payment.charge=error@30%", armed=False, command=standin) as shop:
         environ = shop.services["order"].environ
         assert (environ["GOSHOP_FAULTS"], environ["GOSHOP_FAULTS_ARMED"]) == ("payment.charge=error@30%", "false")
         shop.arm_faults()

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
@@ -72,16 +73,71 @@ def service_pid(up, name):
     return pytest.fail(f"no process of {name}")
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="what is printed is for curl")
-def test_what_it_prints_works_as_printed_and_ctrl_c_ends_it_well(up, processes_of):
-    lines = [line for line in up.said.splitlines() if re.match(r"  (curl|TOKEN=)", line)]
+@dataclass(frozen=True)
+class Session:
+    """What came of a `goshop up` that was tried out as it says, and then stopped by Ctrl-C."""
+
+    curl: str
+    documents: dict[str, object]
+    services: set[str]
+    exit_code: int
+    left: set[str]
+
+
+@pytest.fixture(scope="module")
+def session(state_folder, processes_of):
+    with starting(state_folder / "up") as running:
+        running.read_until_up()
+        curl, documents, services = as_printed(running.said), documents_of(running.said), followed(running)
+        running.process.send_signal(signal.SIGINT)
+        code = running.process.wait(30)
+        wait_until(lambda: not processes_of(running.run), 5)
+        return Session(curl, documents, services, code, processes_of(running.run))
+
+
+def as_printed(said):
+    """Run the commands that are printed for people; returns what they say."""
+    lines = [line for line in said.splitlines() if re.match(r"  (curl|TOKEN=)", line)]
     assert len(lines) == 3
-    done = subprocess.run(["sh", "-c", "\n".join(lines)], capture_output=True, text=True, check=True)
-    assert re.findall(r"HTTP/1.1 (\d+)", done.stdout) == ["200", "200"]
-    assert httpx.get(re.search(r"documents +(\S+)", up.said)[1]).json()["openapi"].startswith("3.")
-    up.process.send_signal(signal.SIGINT)
-    assert up.process.wait(30) == 0
-    assert wait_until(lambda: not processes_of(up.run), 5)
+    return subprocess.run(["sh", "-c", "\n".join(lines)], capture_output=True, text=True, check=False).stdout
+
+
+def documents_of(said):
+    return httpx.get(re.search(r"documents +(\S+)", said)[1]).json()
+
+
+def followed(up):
+    """Follow a request by the id in its answer; returns the services that it went through, when no span is missing."""
+    trace_id = httpx.get(f"{up.url}/api/products").headers["x-trace-id"]
+    command = [sys.executable, "-m", "goshop", "trace", trace_id, "--run", str(up.run), "--json"]
+    services = set()
+
+    def is_complete():
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+        found = json.loads(done.stdout) if done.returncode == 0 else {"spans": [], "missing": []}
+        services.update(span["service"] for span in found["spans"])
+        return {"gateway", "product"} <= services and found["missing"] == []
+
+    # Spans leave their process in batches, about once a second.
+    assert wait_until(is_complete, 20)
+    return services
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="what is printed is for curl")
+def test_what_it_prints_works_as_printed(session):
+    assert re.findall(r"HTTP/1.1 (\d+)", session.curl) == ["200", "200"]
+
+
+def test_it_says_where_the_documents_are(session):
+    assert session.documents["openapi"].startswith("3.")
+
+
+def test_a_request_can_be_followed_by_the_id_in_its_answer(session):
+    assert {"gateway", "product"} <= session.services
+
+
+def test_ctrl_c_ends_it_well(session):
+    assert (session.exit_code, session.left) == (0, set())
 
 
 def test_kill_9_leaves_neither_services_nor_servers(up, processes_of):
@@ -110,18 +166,3 @@ def test_ctrl_c_while_it_starts_leaves_nothing(moment, state_folder, processes_o
         assert running.process.stdout.read() == ""
         assert "Traceback" not in running.process.stderr.read()
         assert processes_of(running.run) == set()
-
-
-def test_a_request_can_be_followed_by_the_id_in_its_answer(up):
-    trace_id = httpx.get(f"{up.url}/api/products").headers["x-trace-id"]
-    command = [sys.executable, "-m", "goshop", "trace", trace_id, "--run", str(up.run), "--json"]
-
-    def followed():
-        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
-        spans = json.loads(done.stdout)["spans"] if done.returncode == 0 else []
-        return {"gateway", "product"} <= {span["service"] for span in spans} and json.loads(done.stdout)[
-            "missing"
-        ] == []
-
-    # Spans leave their process in batches, about once a second.
-    assert wait_until(followed, 20)
