@@ -1,15 +1,20 @@
 """Real servers for every test that wants one: started once for the whole run, empty for each test."""
 
+import asyncio
 import os
 import signal
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import uvicorn.server
 
 from goshop import embedded
+
+NAP_SECONDS = 0.01
 
 # Tests start processes while gRPC is at work. Its fork handlers start its pollers in the child, whose descriptors exec has just
 # closed: 20 of 300 children aborted before they were anything. gRPC reads this when it is first imported.
@@ -17,6 +22,19 @@ os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
 # Whoever started us may ignore SIGHUP (nohup) and SIGINT (a shell's background job); what we start would inherit that.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+async def _nap(seconds: float, result: object = None) -> object:
+    return await asyncio.sleep(min(seconds, NAP_SECONDS), result)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def wakeful_servers() -> Iterator[None]:
+    """Let uvicorn, in this process, look oftener than ten times a second whether it is to end: hundreds of tests start one."""
+    real = uvicorn.server.asyncio
+    uvicorn.server.asyncio = SimpleNamespace(**{**vars(asyncio), "sleep": _nap})  # type: ignore[assignment]
+    yield
+    uvicorn.server.asyncio = real
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ import logging
 import socket
 import threading
 from collections.abc import Iterator
+from functools import partialmethod
 
 import httpx
 import pytest
@@ -14,6 +15,12 @@ from telemetry.exporters import ConfigurationError
 from telemetry.metrics_server import MetricsAddress, MetricsServer, serve_metrics
 
 PROMETHEUS = {"OTEL_METRICS_EXPORTER": "prometheus"}
+
+
+@pytest.fixture(autouse=True)
+def prompt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have servers look more often than twice a second whether they are to end."""
+    monkeypatch.setattr(MetricsServer, "serve_forever", partialmethod(MetricsServer.serve_forever, 0.01))
 
 
 @pytest.fixture
