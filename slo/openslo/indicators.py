@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Mapping
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
+from typing import Final
 
 from slo.openslo.documents import Metric, RatioMetric, SliSpec
 from slo.openslo.entries import Findings, Place
@@ -11,6 +12,8 @@ from slo.openslo.model import Counted, DataSource, Sli, SliKind
 from slo.openslo.promql import QueryError, Selector, parse_query
 from telemetry.conventions import BOUND_LABEL
 
+# An edge as clients of Prometheus spell it. Decimal alone would take NaN, and 1e999999999.
+_SECONDS: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,12})?(e[-+]?[0-9]{1,2})?")
 DataSources = Mapping[str, DataSource]
 
 
@@ -109,11 +112,11 @@ def _limit(events: _Query, everything: _Query, counted: Counted, findings: Findi
         findings.add(events.place, "a bucket counts the requests up to its edge, the good ones: write it as good")
     elif bound == INFINITE:
         findings.add(events.place, f"the bucket le={INFINITE!r} has every request: none would be too slow")
-    try:
+    elif not _SECONDS.fullmatch(bound) or not Decimal(bound):
+        findings.add(events.place, f"expected a number of seconds above 0 as le, got {bound!r}")
+    else:
         return Decimal(bound)
-    except InvalidOperation:
-        findings.add(events.place, f"expected a number of seconds as le, got {bound!r}")
-        return None
+    return None
 
 
 def _bound(query: _Query, findings: Findings) -> str | None:
@@ -143,10 +146,8 @@ def _require_part_of(events: _Query, everything: _Query, counted: Counted, findi
         findings.add(
             events.place, f"total counts only {', '.join(more)}, and {counted} does not: it is no part of total"
         )
-    if events.selector == everything.selector:
+    if part == whole and not events.selector.metric.endswith(BUCKET):
         findings.add(events.place, f"{counted} and total count the same: the ratio is always 1")
-    elif part == whole and not events.selector.metric.endswith(BUCKET):
-        findings.add(events.place, f"{counted} and total count the same events: the ratio is always 1")
 
 
 def _family(selector: Selector) -> Selector:

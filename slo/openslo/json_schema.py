@@ -64,8 +64,6 @@ def _tidied(part: Any) -> Any:
         return [_tidied(item) for item in part]
     if not isinstance(part, dict):
         return part
-    choices = [choice for choice in part.get("anyOf", []) if choice != {"type": "null"}]
+    (choice,) = [choice for choice in part.get("anyOf", [{}]) if choice != {"type": "null"}]
     rest = {key: _tidied(value) for key, value in part.items() if key not in {"anyOf", "default"}}
-    if len(choices) == 1:
-        return {**_tidied(choices[0]), **rest}
-    return {**rest, "anyOf": _tidied(choices)} if choices else rest
+    return {**_tidied(choice), **rest} if choice else rest

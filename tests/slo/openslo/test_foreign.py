@@ -210,6 +210,25 @@ def test_a_latency_from_a_data_source_that_somebody_else_declares_loads_as_it_is
     assert (slo.window.text, slo.budget) == ("28d", Decimal("0.001"))
 
 
+@pytest.mark.parametrize("edge", ["NaN", "-0.2", "0.0", "fast", "1e999999999"])
+def test_an_edge_of_theirs_must_be_a_time(edge):
+    assert faults_of(WORKFLOW.replace('le="0.2"', f'le="{edge}"'))[0] == (
+        f"19: expected a number of seconds above 0 as le, got {edge!r}"
+    )
+
+
+def test_an_edge_of_theirs_may_have_an_exponent():
+    text = WORKFLOW.replace('le="0.2"', 'le="5e-05"')
+    assert parse_specification(text.encode(), "theirs.yaml").slos[0].sli.le == Decimal("0.00005")
+
+
+def test_count_and_last_bucket_are_the_same_events():
+    text = WORKFLOW.replace('_bucket{kind="local",le="0.2"}', '_count{kind="local"}').replace(
+        '_count{kind="local"}[5m]))\n  timeWindow', '_bucket{kind="local",le="+Inf"}[5m]))\n  timeWindow'
+    )
+    assert faults_of(text) == ["19: good and total count the same: the ratio is always 1"]
+
+
 def test_once_there_are_services_and_data_sources_the_others_are_misspelt():
     service = "---\napiVersion: openslo/v1\nkind: Service\nmetadata: {name: workflows}\n"
     assert faults_of(WORKFLOW + FOREIGN + service) == [

@@ -117,6 +117,11 @@ def test_a_resolved_specification_cannot_be_changed(good):
     assert hash(good.slos)
 
 
+def test_an_slo_that_is_not_there_is_no_slo(good):
+    with pytest.raises(KeyError):
+        good.slo("nothing")
+
+
 def test_every_service_of_the_shop_has_its_objectives(shipped):
     assert [service.name for service in shipped.services] == ["gateway", "order", "payment", "product", "user"]
     kinds = {(slo.service, slo.sli.kind) for slo in shipped.slos}
