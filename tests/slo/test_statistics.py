@@ -94,9 +94,9 @@ def test_no_requests_give_no_interval():
 
 
 @pytest.mark.parametrize(
-    ("seconds", "count"), [(5, 6), (29.99, 6), (30, 6), (39.9, 7), (40, 8), (179, 8), (180, 9), (300, 15), (3600, 16)]
+    ("seconds", "count"), [(5, 6), (29.99, 6), (30, 6), (39.9, 7), (40, 8), (269, 8), (270, 9), (300, 10), (3600, 16)]
 )
-def test_there_are_six_to_eight_blocks_of_five_seconds_and_more_only_when_they_last_twenty(seconds, count):
+def test_there_are_six_to_eight_blocks_of_five_seconds_and_more_only_when_they_last_thirty(seconds, count):
     assert block_count(seconds) == count
 
 
