@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 
@@ -65,6 +65,7 @@ Examples:
   goshop drill --only search-delay           does the gate find what is broken?
   goshop trace 4bf92f35                      one request across all services
   goshop slo check                           is the specification sound?
+  goshop slo rules                           Prometheus' rules and alerts that follow from it
   goshop serve user --env=dev                one service alone
 """
 
@@ -151,33 +152,35 @@ GATE_EXAMPLES: Final = """
 Examples:
   goshop gate --profile ramp
   goshop gate --fault "product.search=delay:900ms@5%"
+  goshop gate --url https://staging.example.org --script load.js my-gate.yaml
   goshop gate --json > verdict.json
 """
 
 
 @main.command(epilog=GATE_EXAMPLES)
 @click.argument("gate", type=click.Path(path_type=Path), required=False)
+@click.option("--url", default="", metavar="URL", help="Judge the service that runs there; no shop is started.")
+@click.option("--script", type=click.Path(path_type=Path), metavar="FILE.js", help="Load with this k6 script.")
 @click.option("--profile", default="", help="smoke, ramp (by default what the ReleaseGate names).")
+@click.option("--release", default="", metavar="NAME", help="What is judged, for the reports.")
 @_fault_option
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the reports (by default the run's own).")
 @_root_option
 @click.option("--json", "as_json", is_flag=True, help="Print verdict.json instead of the table.")
-def gate(
-    gate: Path | None, profile: str, faults: tuple[str, ...], out: Path | None, root: Path, *, as_json: bool
-) -> None:
+def gate(*, as_json: bool, gate: Path | None, **asked: Any) -> None:
     """Bring the shop up, load it with k6 and say whether it may be released.
 
-    GATE is a specification with one ReleaseGate, a file or a folder (slo/specs/checkout.yaml by default). Exit code: 0
-    every objective met, 1 one missed, 2 wrong usage or specification, 3 inconclusive, 5 the measurement failed.
+    With --url the service that runs there, by any k6 script: it takes the address from __ENV.BASE_URL, and the profile's
+    load unless it brings its own. GATE is a specification with one ReleaseGate, a file or a folder
+    (slo/specs/checkout.yaml by default). Exit code: 0 every objective met, 1 one missed, 2 wrong usage or specification,
+    3 inconclusive, 5 the measurement failed.
     """
     with judged(), explained():
         from goshop import gate as gate_module  # noqa: PLC0415 - see the module
 
-        outcome = gate_module.run_gate(
-            gate_module.Options(
-                profile=profile, faults=faults, root=root, out=out, gate=gate or gate_module.DEFAULT_GATE
-            )
-        )
+        # The options' names are those of the fields.
+        options = gate_module.Options(gate=gate or gate_module.DEFAULT_GATE, **asked)
+        outcome = gate_module.run_gate(options)
         gate_module.show(outcome, machine=as_json)
     sys.exit(outcome.judgement.verdict.exit_code)
 
@@ -241,16 +244,48 @@ def check(paths: tuple[Path, ...], *, as_json: bool) -> None:
         sys.exit(0 if slo_module.run_check(paths, machine=as_json) else 2)
 
 
+SLO_RULES_EXAMPLES: Final = """
+\b
+Examples:
+  goshop slo rules > slo.rules.yaml        for `rule_files` in prometheus.yml
+  goshop slo rules --out generated         also the thresholds for k6 and the table
+  goshop slo rules my-slos.yaml --dashboards https://grafana.example.org
+"""
+
+
+@slo_group.command(epilog=SLO_RULES_EXAMPLES)
+@click.argument("paths", metavar="[PATH]...", type=click.Path(path_type=Path), nargs=-1)
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Write everything below this folder.")
+@click.option("--runbooks", default="", metavar="URL", help="In front of links to runbooks that begin with '/'.")
+@click.option("--dashboards", default="", metavar="URL", help="In front of links to dashboards that begin with '/'.")
+def rules(paths: tuple[Path, ...], out: Path | None, runbooks: str, dashboards: str) -> None:
+    """Print Prometheus' recording rules and alerts for a specification, in Sloth's names.
+
+    PATH is as for `goshop slo check`. With --out the rules of each service, k6's thresholds for each release gate and a
+    table in Markdown are written. Exit code: 0, or 2 when the specification can't be used or the folder not be written.
+    """
+    with explained():
+        from goshop import slo as slo_module  # noqa: PLC0415 - see the module
+        from slo.generation.alerts import Sites  # noqa: PLC0415 - see the module
+        from slo.generation.k6 import UnsayableError  # noqa: PLC0415 - see the module
+        from slo.openslo.loading import SpecificationError  # noqa: PLC0415 - see the module
+
+        try:
+            slo_module.run_rules(paths, Sites(runbooks, dashboards), out)
+        except (SpecificationError, UnsayableError, OSError) as error:
+            raise Misuse(str(error)) from None
+
+
 @contextmanager
 def judged() -> Iterator[None]:
     """Turn what keeps a gate from judging into one sentence and its exit code."""
     from app.faults import FaultError  # noqa: PLC0415 - see the module
-    from goshop.gate import MeasurementFailed, WrongProfile  # noqa: PLC0415 - see the module
+    from goshop.measurement import MeasurementFailed, WrongRequest  # noqa: PLC0415 - see the module
     from slo.openslo.loading import SpecificationError  # noqa: PLC0415 - see the module
 
     try:
         yield
-    except (FaultError, SpecificationError, WrongProfile) as error:
+    except (FaultError, SpecificationError, WrongRequest) as error:
         raise Misuse(str(error)) from None
     except (MeasurementFailed, OSError) as error:
         raise Failure(str(error)) from None

@@ -8,6 +8,8 @@ from typing import Final
 
 import click
 
+from slo.generation.alerts import Sites
+from slo.generation.artefacts import artefacts, prometheus_rules, write
 from slo.openslo.loading import SpecificationError, load_specification
 from slo.openslo.model import Specification
 
@@ -27,6 +29,19 @@ def run_check(paths: Sequence[Path], *, machine: bool) -> bool:
         return False
     click.echo("[]" if machine else _summary(specification))
     return True
+
+
+def run_rules(paths: Sequence[Path], sites: Sites, folder: Path | None) -> None:
+    """Print the rules of a specification on stdout, or write everything that follows from it below a folder.
+
+    Raises `SpecificationError`, `slo.generation.k6.UnsayableError` and `OSError`.
+    """
+    specification = load_specification(paths or [SPECS])
+    if folder is None:
+        click.echo(prometheus_rules(specification, sites).decode(), nl=False)
+        return
+    for path in write(artefacts(specification, sites), folder):
+        click.echo(path)
 
 
 def _summary(specification: Specification) -> str:

@@ -1,7 +1,7 @@
 """Re-derives every generated file; `--check` compares instead and fails on a difference.
 
-Generated: the gRPC stubs under app/rpc from proto/, docs/openapi.json from the gateway, and
-slo/schemas/openslo.schema.json from the Structs that read specifications.
+Generated: the gRPC stubs under app/rpc from proto/, docs/openapi.json from the gateway,
+slo/schemas/openslo.schema.json from the Structs that read specifications, and slo/generated/ from slo/specs/.
 """
 
 import argparse
@@ -56,7 +56,15 @@ def openslo_schema(out: Path) -> None:
     target.write_bytes(rendered())
 
 
-GENERATORS: list[Callable[[Path], None]] = [stubs, openapi, openslo_schema]
+def service_levels(out: Path) -> None:
+    """Write the rules, thresholds and the table that follow from slo/specs/ to `out`/slo/generated."""
+    from slo.generation.artefacts import artefacts, write  # noqa: PLC0415 - as above
+    from slo.openslo.loading import load_specification  # noqa: PLC0415 - as above
+
+    write(artefacts(load_specification([ROOT / "slo" / "specs"])), out / "slo" / "generated")
+
+
+GENERATORS: list[Callable[[Path], None]] = [stubs, openapi, openslo_schema, service_levels]
 
 
 def differences(fresh: Path) -> list[str]:
