@@ -18,7 +18,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from goshop.gate import MeasurementFailed, Options, run_gate
+from goshop.gate import Options, run_gate
+from goshop.measurement import MeasurementFailed
 from goshop.processes import StartError
 from goshop.run import DEFAULT_ROOT
 from slo.report import figures

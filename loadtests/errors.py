@@ -2,6 +2,7 @@
 
 LoadError            the load cannot be run, or its traces cannot be read
 ├── K6Missing        no k6, or what is called k6 does not run
+├── ScriptError      k6 cannot run the script, or what it will do is not planned
 └── SeedError        the shop did not take the data that the load needs
 """
 
@@ -12,6 +13,10 @@ class LoadError(Exception):
 
 class K6Missing(LoadError):
     """There is no k6 that runs."""
+
+
+class ScriptError(LoadError):
+    """k6 cannot run the script, or it says too little of what it will do to be judged; the message says what to add."""
 
 
 class SeedError(LoadError):

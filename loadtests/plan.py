@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
-from loadtests.profiles import JOURNEYS, MIX, REQUEST_TIMEOUT, Arrivals, Profile, Users
+from loadtests.profiles import JOURNEYS, MIX, REQUEST_TIMEOUT, Arrivals, Profile, Scripted, Users
 
 SCRIPT: Final = Path(__file__).parent / "k6" / "shop.js"
 # The value of the tag `phase` for requests that are sent, reconciled and reported, but not judged.
@@ -36,12 +36,23 @@ def write_plan(plan: dict[str, Any], path: Path) -> None:
 
 def scenarios(profile: Profile) -> dict[str, _Scenario]:
     """Return k6's `scenarios` option for a profile."""
+    if isinstance(profile.load, Scripted):
+        raise TypeError("a script that brings its own scenarios is given none")
     if isinstance(profile.load, Users):
         return _users(profile.load)
     phases = {profile.name: _arrivals(profile.load, profile.warmup, profile.seconds, JUDGED)}
     if profile.warmup:
         phases[WARMUP] = _arrivals(profile.load, 0.0, profile.warmup, WARMUP)
     return phases
+
+
+def for_any_script(profile: Profile) -> dict[str, _Scenario]:
+    """Return k6's `scenarios` option for a script that has only a default function."""
+    load = profile.load
+    if not isinstance(load, Users):
+        return {name: {**scenario, "exec": "default"} for name, scenario in scenarios(profile).items()}
+    stages = [{"duration": _milliseconds(stage.seconds), "target": stage.users} for stage in load.stages]
+    return {profile.name: _ramping("default", load, load.start, stages)}
 
 
 def _arrivals(load: Arrivals, start: float, seconds: float, phase: str) -> _Scenario:
@@ -66,18 +77,27 @@ def _users(load: Users) -> dict[str, _Scenario]:
     start = shares(load.start, weights)
     stages = [(_milliseconds(stage.seconds), shares(stage.users, weights)) for stage in load.stages]
     return {
-        journey: {
-            "executor": "ramping-vus",
-            "exec": journey,
-            "startVUs": start[journey],
-            "stages": [{"duration": length, "target": users[journey]} for length, users in stages],
-            "gracefulRampDown": _milliseconds(load.grace),
-            "gracefulStop": _milliseconds(load.grace),
-            "tags": {"phase": JUDGED},
-        }
+        journey: _ramping(
+            journey,
+            load,
+            start[journey],
+            [{"duration": length, "target": users[journey]} for length, users in stages],
+        )
         for journey in weights
         # k6 refuses a scenario that never has a user.
         if start[journey] or any(users[journey] for _, users in stages)
+    }
+
+
+def _ramping(function: str, load: Users, start: int, stages: list[dict[str, Any]]) -> _Scenario:
+    return {
+        "executor": "ramping-vus",
+        "exec": function,
+        "startVUs": start,
+        "stages": stages,
+        "gracefulRampDown": _milliseconds(load.grace),
+        "gracefulStop": _milliseconds(load.grace),
+        "tags": {"phase": JUDGED},
     }
 
 

@@ -6,6 +6,7 @@ slow requests can be several times too low (coordinated omission), while its rat
 """
 
 from itertools import pairwise
+from math import inf
 from typing import Final
 
 import msgspec
@@ -79,11 +80,56 @@ class Users(msgspec.Struct, frozen=True):
         return k * self.mean_users / (self.pause + k * latency)
 
 
+class Scenario(msgspec.Struct, frozen=True, kw_only=True):
+    """One scenario of a script, as k6 says that it will run it; times are seconds from the beginning of the load."""
+
+    name: str
+    start: float
+    seconds: float
+    # At most so many virtual users at a time.
+    users: int
+    # Iterations that its arrival rate starts; None in the closed model.
+    iterations: float | None
+    grace: float
+    warmup: bool = False
+
+    @property
+    def end(self) -> float:
+        """When it starts nothing new any more."""
+        return self.start + self.seconds
+
+
+class Scripted(msgspec.Struct, frozen=True):
+    """What any k6 script does by its own options; how many requests an iteration sends, and when it pauses, is its own."""
+
+    scenarios: tuple[Scenario, ...]
+
+    @property
+    def judged(self) -> tuple[Scenario, ...]:
+        """The scenarios that are not warm-up."""
+        return tuple(scenario for scenario in self.scenarios if not scenario.warmup)
+
+    @property
+    def open(self) -> bool:
+        """Whether every judged scenario has an arrival rate."""
+        return all(scenario.iterations is not None for scenario in self.judged)
+
+    @property
+    def grace(self) -> float:
+        """Seconds after the end of the judged time in which a request may still be answered."""
+        end = max(scenario.end for scenario in self.judged)
+        return max(scenario.end + scenario.grace for scenario in self.scenarios) - end
+
+    def ceiling(self, latency: float) -> float:  # noqa: ARG002 - the others know what latency does to them
+        """Return no bound: how many requests an iteration sends is not known before it runs."""
+        return inf
+
+
 class Profile(msgspec.Struct, frozen=True, kw_only=True):
     """One profile: a load for `seconds`, after `warmup` seconds at the same rate that are not judged."""
 
     name: str
-    load: Arrivals | Users
+    load: Arrivals | Users | Scripted
     seconds: float
     warmup: float = 0.0
 
@@ -98,6 +144,8 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
         k6 takes no phase below one second, so none gets shorter than that.
         """
         load = self.load
+        if isinstance(load, Scripted):
+            raise TypeError("a script's own load has the length that its options say")
         if isinstance(load, Users):
             stages = tuple(Stage(stage.seconds * factor, stage.users) for stage in load.stages)
             load = msgspec.structs.replace(load, stages=stages)
@@ -118,9 +166,11 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-def _arithmetic(load: Arrivals | Users, latency: float) -> str:
+def _arithmetic(load: Arrivals | Users | Scripted, latency: float) -> str:
     if isinstance(load, Arrivals):
         return f"min({load.rate}/s, {load.users} users / {latency:g} s)"
+    if isinstance(load, Scripted):
+        return "its script's own options"
     k = load.requests_per_iteration
     return f"{k} * {load.mean_users:.1f} users / ({load.pause:g} s + {k} * {latency:g} s)"
 

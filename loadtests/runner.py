@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from loadtests import health, k6
+from loadtests import health, k6, scripts
 from loadtests.data import require_data
 from loadtests.errors import LoadError
 from loadtests.plan import SCRIPT, make_plan, write_plan
@@ -45,7 +45,8 @@ def run(
         files.clear()
         write_plan(make_plan(profile, url, data_file), files.plan)
         session = _Session(profile, SampleReader(files.samples), on_progress)
-        process = k6.start(binary, (script or SCRIPT).resolve(), files)
+        variables = ("-e", f"PLAN={files.plan}", "-e", f"SUMMARY={files.summary}")
+        process = k6.start(binary, (script or SCRIPT).resolve(), files, variables)
         exit_ = k6.watch(process, _patience(profile), session.tick)
         session.reader.poll()
     except (LoadError, OSError) as error:
@@ -53,11 +54,44 @@ def run(
     return _record(session, url, began, files, exit_)
 
 
+def plan_script(script: Path, profile: Profile, url: str, out_folder: Path) -> Profile:
+    """Return what k6 will run with any script: its own options, or `profile` where it has none.
+
+    Leaves the configuration that `run_script` takes in `out_folder`. Raises `LoadError`, and OSError for the folder.
+    """
+    files = k6.K6Files(out_folder.resolve())
+    files.clear()
+    scripts.write_config(profile, files)
+    return scripts.scripted(profile, scripts.inspect(k6.find_k6(), script.resolve(), files, url), script)
+
+
+def run_script(
+    script: Path, planned: Profile, url: str, out_folder: Path, *, on_progress: OnProgress | None = None
+) -> LoadRun:
+    """Load `url` with any k6 script, as `plan_script` has `planned` it in this folder; the rest is as in `run`.
+
+    Samples have a trace id where the script gives them one.
+    """
+    files = k6.K6Files(out_folder.resolve())
+    began = time.time()
+    session = _Session(planned, SampleReader(files.samples, url), on_progress)
+    arguments = scripts.arguments(files, url)
+    try:
+        process = k6.start(k6.find_k6(), script.resolve(), files, arguments, system_tags=scripts.SYSTEM_TAGS)
+        exit_ = k6.watch(process, _patience(planned), session.tick)
+        session.reader.poll()
+    except (LoadError, OSError) as error:
+        return LoadRun(profile=planned, url=url, started=began, ended=time.time(), problems=(str(error),))
+    return _record(session, url, began, files, exit_, traced=False)
+
+
 def _patience(profile: Profile) -> float:
     return _START_SECONDS + profile.total_seconds + profile.load.grace
 
 
-def _record(session: "_Session", url: str, began: float, files: k6.K6Files, exit_: k6.K6Exit) -> LoadRun:
+def _record(
+    session: "_Session", url: str, began: float, files: k6.K6Files, exit_: k6.K6Exit, *, traced: bool = True
+) -> LoadRun:
     reader = session.reader
     evidence = health.Evidence(
         profile=session.profile,
@@ -67,6 +101,7 @@ def _record(session: "_Session", url: str, began: float, files: k6.K6Files, exit
         log=health.read_log(files.stderr),
         free=shutil.disk_usage(files.folder).free,
         clock_jump=session.clock_jump,
+        traced=traced,
     )
     return LoadRun(
         profile=session.profile,

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -52,8 +53,12 @@ class Drop(msgspec.Struct, frozen=True):
 class SampleReader:
     """Reads a growing csv. `poll()` takes what was appended since; afterwards the fields tell the whole run so far."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, base_url: str = "") -> None:
+        """Read `path`; a request that has no name but its address is called by its path below `base_url`."""
         self.path = path
+        self.base_url = base_url.rstrip("/")
+        # Requests that went to an address that is not below it.
+        self.elsewhere: Counter[str] = Counter()
         self.samples: list[Sample] = []
         # When each of them ended, in the same order. It is later than start + duration by the wait for a connection.
         self.ends: list[float] = []
@@ -140,7 +145,7 @@ class SampleReader:
             Sample(
                 trace_id=trace_id,
                 scenario=scenario,
-                endpoint=name,
+                endpoint=self._endpoint(name),
                 method=method,
                 status=int(status or 0),
                 error_code=int(error or 0),
@@ -150,6 +155,16 @@ class SampleReader:
                 warmup=_pairs(tags).get("phase") == WARMUP,
             )
         )
+
+    def _endpoint(self, name: str) -> str:
+        if not self.base_url or "://" not in name:
+            return name
+        inside = name == self.base_url or name.startswith((f"{self.base_url}/", f"{self.base_url}?"))
+        address = urlsplit(name)
+        if not inside:
+            self.elsewhere[f"{address.scheme}://{address.netloc}"] += 1
+            return f"{address.scheme}://{address.netloc}{address.path}"
+        return address.path or "/"
 
     def _iteration(self, row: list[str]) -> None:
         self.iterations[_pairs(row[9]).get("phase", "")] += int(float(row[2]))

@@ -132,7 +132,7 @@ def notable_traces(samples: Sequence[Sample]) -> Traces:
 
 
 def _ids(samples: Sequence[Sample]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(sample.trace_id for sample in samples))
+    return tuple(dict.fromkeys(sample.trace_id for sample in samples if sample.trace_id))
 
 
 def _of_every_kind(failed: Sequence[Sample]) -> list[Sample]:

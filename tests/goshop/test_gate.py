@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from goshop import gate
+from goshop.measurement import MeasurementFailed
 from slo.gate import evaluate
 from slo.verdict import read_verdict
 from tests.slo.synthetic import make_run
@@ -105,7 +106,7 @@ def test_reports_that_have_no_place_are_refused_before_anything_starts(tmp_path)
 
 def test_a_disk_that_fills_up_is_a_failed_measurement(tmp_path):
     (tmp_path / "report.html").symlink_to("/dev/full")
-    with pytest.raises(gate.MeasurementFailed, match=r"No space left on device.*free the disk"):
+    with pytest.raises(MeasurementFailed, match=r"No space left on device.*free the disk"):
         gate._report(tmp_path, evaluate(make_run(gate.load_gate(gate.DEFAULT_GATE)).facts()))
 
 

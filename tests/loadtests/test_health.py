@@ -72,18 +72,18 @@ def test_what_is_wrong_is_said_and_nothing_else(seen: Evidence, said: str) -> No
 def test_a_drop_while_all_users_wait_is_the_shops() -> None:
     waiting = [sample(start=0.0, duration=2.0) for _ in range(4)]
     drops = (Drop(1.0, "open", 3), Drop(2.5, "open", 1))
-    assert busy_drops(reader(*waiting, drops=drops), users=4) == 3
+    assert busy_drops(reader(*waiting, drops=drops), {"open": 4}) == 3
 
 
 def test_a_user_who_waits_for_a_connection_waits() -> None:
     read = reader(*(sample(duration=0.0, status=0) for _ in range(4)), drops=(Drop(1.0, "open", 3),))
     read.ends = [10.0] * 4
-    assert busy_drops(read, users=4) == 3
+    assert busy_drops(read, {"open": 4}) == 3
 
 
 def test_users_of_another_scenario_do_not_wait_for_this_one() -> None:
     waiting = [sample(duration=2.0, scenario="warmup") for _ in range(4)]
-    assert busy_drops(reader(*waiting, drops=(Drop(1.0, "open", 1),)), users=4) == 0
+    assert busy_drops(reader(*waiting, drops=(Drop(1.0, "open", 1),)), {"open": 4}) == 0
 
 
 def test_the_log_tells_exceptions_from_errors(tmp_path: Path) -> None:
