@@ -23,7 +23,7 @@ from random import getrandbits
 from opentelemetry import propagate
 from opentelemetry.context import Context
 
-from . import access, http, otlp, propagation, request
+from . import access, histogram, http, otlp, propagation, request
 from .logs import json_text
 from .recording import CURRENT_SPAN
 from .shapes import SERVER_ERROR as _SERVER_ERROR
@@ -59,14 +59,16 @@ cdef bytes USER_AGENT = b"user-agent"
 
 cdef enum:
     SAMPLED = 1
+    RANDOM = 2
     INHERITED = 3
     FINAL = 200
     SERVER_ERROR = 500
     TRACEPARENT_LENGTH = 55
     SECOND = 1_000_000_000
+    BATCH = 64
 
-if (SERVER_ERROR, FINAL) != (_SERVER_ERROR, request.FINAL):
-    raise ImportError("a constant differs from the one of telemetry.request")
+if (SERVER_ERROR, FINAL, BATCH) != (_SERVER_ERROR, request.FINAL, histogram.BATCH):
+    raise ImportError("a constant differs from the one of its module in Python")
 
 cdef bytes _PATH_KEY = request.c.URL_PATH.encode()
 cdef object _url_path = request._url_path
@@ -154,7 +156,11 @@ cdef class RequestCore:
 
     cdef public object recorder, tracestate, error, status, _context, _notes, _layer, _receive, _send
     cdef public str trace_id, span_id, parent_id, stacktrace, method, known_method, path
-    cdef public dict scope, headers
+    cdef public dict scope
+    cdef dict _headers
+    # Of the headers: what is asked of every request, and whether there is nothing unusual about them.
+    cdef bytes _traceparent, _host, _agent
+    cdef bint _usual
     cdef public int flags
     cdef public bint remote, ended, abandoned, disconnected, escaped, finished, _trailers
     cdef public int64_t last_sent, started, started_unix
@@ -168,29 +174,71 @@ cdef class RequestCore:
         self.status = 0
         self.stacktrace = ""
         self.scope = scope
-        self.headers = dict(scope["headers"])
+        self._usual = self._scan(scope["headers"])
         cdef str method = scope["method"]
         self.method = method
         self.known_method = method if method in layer.methods else request.c.OTHER_METHOD
         raw_path = get(scope, "raw_path") or request.raw_path_of(scope)
         path = get(_paths, raw_path)
         self.path = path if path is not None else _paths[raw_path]
-        layer.in_progress[self.known_method].inc()
+        level = layer.in_progress[self.known_method]
+        (<list?>level._held).append(None)
+
+    @property
+    def headers(self):
+        if self._headers is None:
+            self._headers = dict(self.scope["headers"])
+        return self._headers
+
+    @headers.setter
+    def headers(self, dict headers):
+        self._headers = headers
+
+    cdef bint _scan(self, headers) except -1:
+        """Look through the headers once; false where `RequestRecord` has to."""
+        if type(headers) is not list:
+            return False
+        for header in <list>headers:
+            if type(header) is not tuple or len(<tuple>header) != 2:
+                return False
+            name, value = (<tuple>header)[0], (<tuple>header)[1]
+            if type(name) is not bytes or type(value) is not bytes:
+                return False
+            # By length first: most headers are none of these.
+            if len(<bytes>name) == 4:
+                if name == HOST:
+                    self._host = value
+            elif len(<bytes>name) == 10:
+                if name == USER_AGENT:
+                    self._agent = value
+                elif name == TRACESTATE:
+                    return False
+            elif len(<bytes>name) == 11:
+                if name == TRACEPARENT:
+                    if self._traceparent is not None:
+                        return False
+                    self._traceparent = value
+            elif len(<bytes>name) == 7 and name == BAGGAGE:
+                return False
+        return True
 
     def start_span(self):
-        cdef dict headers = self.headers
-        value = get(headers, TRACEPARENT)
         if (
-            type(value) is not bytes
-            or len(headers) != len(self.scope["headers"])
-            or not self._layer.trust_incoming
-            or get(headers, TRACESTATE) is not None
-            or get(headers, BAGGAGE) is not None
+            not self._usual
             or propagate.get_global_textmap() is not _textmap.usual
-            or not self._continue(value)
+            or not (self._begin() if self._traceparent is None else self._layer.trust_incoming and self._continue(self._traceparent))
         ):
             return _Record.start_span(self)
         return _Context({_current_span: self})
+
+    cdef bint _begin(self) except -1:
+        """Begin a trace."""
+        recorder = self.recorder = self._layer.recorder
+        self.trace_id = hexadecimal(<uint64_t>getrandbits(64)) + hexadecimal(<uint64_t>getrandbits(64) or 1)
+        self.span_id = hexadecimal(<uint64_t>getrandbits(64) or 1)
+        self.parent_id = ""
+        self.flags = RANDOM | recorder.decide(self.trace_id, None)
+        return True
 
     cdef bint _continue(self, bytes traceparent) except -1:
         """Take the caller's ids; false when the header is not a usual one (then nothing is taken)."""
@@ -209,7 +257,7 @@ cdef class RequestCore:
         if recorder.follows_parent:
             self.flags = flags & INHERITED
         else:
-            self.flags = flags & 2 | recorder.decide(self.trace_id, flags & SAMPLED == SAMPLED)
+            self.flags = flags & RANDOM | recorder.decide(self.trace_id, flags & SAMPLED == SAMPLED)
         return True
 
     def send(self, message):
@@ -272,14 +320,15 @@ cdef class RequestCore:
         self.finished = True
         cdef int64_t duration = self.last_sent - self.started
         layer, scope = self._layer, self.scope
-        layer.in_progress[self.known_method].dec()
+        level = layer.in_progress[self.known_method]
+        (<list?>level._held).pop()
         try:
             route = get(scope, "path_template") or http.route_of(scope)
             shape = get(layer.shapes, (self.method, route, self.status, ""))
             if shape is None:
                 shape = layer.shapes.make(self.known_method, self.method, route, self.status, "")
             peer = self._peer()
-            shape.cell.observe(duration, self.trace_id if self.flags & SAMPLED else "")
+            self._observe(shape.cell, duration)
             layer.write(self._line(shape, peer, duration))
             if self._notes is not None or self.tracestate:
                 self.end_span(shape, peer, duration)
@@ -292,14 +341,27 @@ cdef class RequestCore:
             # What telemetry is given to call (a processor, say) may be wrong; the request is not.
             logger.exception("not everything could be told of %s %s", self.method, self.path)
 
+    cdef int _observe(self, cell, int64_t duration) except -1:
+        cdef list fresh = cell._fresh
+        cdef tuple bounds
+        cdef Py_ssize_t bucket = 0
+        if self.flags & SAMPLED:
+            bounds = cell._bounds
+            while bucket < len(bounds) and <int64_t>bounds[bucket] < duration:
+                bucket += 1
+            cell._exemplars[bucket] = (self.trace_id, duration, now(CLOCK_REALTIME) / 1e9)
+        fresh.append(duration)
+        if len(fresh) >= BATCH:
+            cell.count_if_free()
+        return 0
+
     cdef object _peer(self):
         cdef dict scope = self.scope
-        host, agent = get(self.headers, HOST), get(self.headers, USER_AGENT)
         client = get(scope, "client")
         peers = self._layer.peers
-        if host is None or b":" not in host:
+        if not self._usual or self._host is None or b":" not in self._host:
             return peers.of(scope, self.headers)
-        key = host, b"" if agent is None else agent, client[0] if client else "", get(scope, "scheme"), get(scope, "http_version"), ""
+        key = self._host, b"" if self._agent is None else self._agent, client[0] if client else "", get(scope, "scheme"), get(scope, "http_version"), ""
         peer = get(peers, key)
         return peer if peer is not None else peers.of(scope, self.headers)
 

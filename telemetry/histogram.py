@@ -75,7 +75,12 @@ class Cell:
             self._exemplars[bisect_left(self._bounds, nanoseconds)] = (trace_id, nanoseconds, time())
         # After its exemplar: it is the sign that there is something to render.
         fresh.append(nanoseconds)
-        if len(fresh) >= BATCH and (lock := self._histogram.lock).acquire(blocking=False):
+        if len(fresh) >= BATCH:
+            self.count_if_free()
+
+    def count_if_free(self) -> None:
+        """Count what waits, unless somebody is at it."""
+        if (lock := self._histogram.lock).acquire(blocking=False):
             try:
                 self._count()
             finally:
