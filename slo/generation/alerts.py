@@ -9,9 +9,9 @@ from typing import Final
 
 from slo.generation.model import Alert, Group, Labels
 from slo.generation.numbers import exact, percent
-from slo.generation.recording import SLOTH_WINDOW, bad_name, identity, of, ratio_name
+from slo.generation.recording import SLOTH_WINDOW, bad_name, identity, of, over, ratio_name
 from slo.openslo.durations import MINUTE, window
-from slo.openslo.model import WINDOW, AlertPolicy, Severity, Slo
+from slo.openslo.model import AlertPolicy, Severity, Slo
 
 # One bad request of ten at night is 10 %, and no reason to wake anybody. On bad events and not on all of them: a guard
 # on the traffic would hide an outage that keeps customers away.
@@ -76,7 +76,7 @@ def _absent(slo: Slo, sites: Sites) -> tuple[Alert, ...]:
         what = _Gone("Absent", "no data", said, f"absent({slo.sli.everything})")
         found.append(_gone(slo, what, _severity(gravest.severity, gravest.targets), sites))
     if slo.sli.kind == "latency" and slo.alerts:
-        expr = f"absent({slo.sli.events})\nand on ()\n({slo.sli.total().replace(WINDOW, GONE_AFTER.text)} > 0)"
+        expr = f"absent({slo.sli.events})\nand on ()\n({over(slo.sli.total(), GONE_AFTER)} > 0)"
         said = f"Requests are counted, but {slo.sli.events} has no series: is its le an edge of a bucket?"
         what = _Gone("BucketAbsent", "no bucket", said, expr)
         # Nothing is known to be broken but the watching of it.

@@ -6,6 +6,7 @@ the first request on (not for latencies, where it would hide a limit that is no 
 And numbers are the decimals that were written.
 """
 
+import re
 from typing import Final
 
 from slo.generation.model import Group, Labels, Record
@@ -22,6 +23,8 @@ SLOTH_WINDOW: Final = "sloth_window"
 STEP: Final = window(5 * MINUTE)
 BAD_STEP: Final = f"slo:sli_bad:increase{STEP.text}"
 TOTAL_STEP: Final = f"slo:sli_total:increase{STEP.text}"
+
+_PLACE: Final = re.compile(rf'"(?:[^"\\]|\\.)*"|{re.escape(WINDOW)}')
 
 
 def ratio_name(period: Window) -> str:
@@ -60,8 +63,8 @@ def _increments(slo: Slo) -> tuple[Record, ...]:
         # Where the bucket is gone nobody knows which were slow: such a time is no part of the period, not a good one.
         total = f"{total}\nand on ()\n{of(slo, BAD_STEP)}"
     return (
-        Record(BAD_STEP, _over(bad, STEP), _labels(slo, STEP)),
-        Record(TOTAL_STEP, _over(total, STEP), _labels(slo, STEP)),
+        Record(BAD_STEP, over(bad, STEP), _labels(slo, STEP)),
+        Record(TOTAL_STEP, over(total, STEP), _labels(slo, STEP)),
     )
 
 
@@ -75,13 +78,13 @@ def _ratios(slo: Slo) -> tuple[Record, ...]:
 
 def _ratio(sli: Sli, period: Window) -> str:
     # `> 0`: without traffic there is no ratio, where 0 / 0 would be NaN and poison everything made of it.
-    return f"{_over(sli.bad(), period)}\n/\n({_over(sli.total(), period)} > 0)"
+    return f"{over(sli.bad(), period)}\n/\n({over(sli.total(), period)} > 0)"
 
 
 def _bad_events(slo: Slo) -> tuple[Record, ...]:
     """Count the bad events of every window that an alert looks back over (alerts.py: FEWEST_BAD)."""
     windows = sorted({alert.long for alert in slo.alerts}, key=lambda period: period.seconds)
-    return tuple(Record(bad_name(each), _over(slo.sli.bad("increase"), each), _labels(slo, each)) for each in windows)
+    return tuple(Record(bad_name(each), over(slo.sli.bad("increase"), each), _labels(slo, each)) for each in windows)
 
 
 def _period_ratio(slo: Slo) -> Record:
@@ -113,5 +116,6 @@ def _labels(slo: Slo, period: Window) -> Labels:
     return tuple(sorted({**dict(identity(slo)), SLOTH_WINDOW: period.text}.items()))
 
 
-def _over(expression: str, period: Window) -> str:
-    return expression.replace(WINDOW, period.text)
+def over(expression: str, period: Window) -> str:
+    """Return an expression of the model over a window; inside quotes the placeholder is a text like any other."""
+    return _PLACE.sub(lambda match: period.text if match[0] == WINDOW else match[0], expression)
