@@ -166,8 +166,16 @@ Examples:
 @_fault_option
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the reports (by default the run's own).")
 @_root_option
+@click.option(
+    "--grafana",
+    envvar="GOSHOP_GRAFANA",
+    default="",
+    metavar="URL",
+    help="Link the reports to dashboards, traces and logs there [GOSHOP_GRAFANA].",
+)
+@click.option("--annotations/--no-annotations", default=None, help="Print GitHub's (by default where it runs this).")
 @click.option("--json", "as_json", is_flag=True, help="Print verdict.json instead of the table.")
-def gate(*, as_json: bool, gate: Path | None, **asked: Any) -> None:
+def gate(*, as_json: bool, annotations: bool | None, gate: Path | None, **asked: Any) -> None:
     """Bring the shop up, load it with k6 and say whether it may be released.
 
     With --url the service that runs there, by any k6 script: it takes the address from __ENV.BASE_URL, and the profile's
@@ -176,12 +184,18 @@ def gate(*, as_json: bool, gate: Path | None, **asked: Any) -> None:
     3 inconclusive, 5 the measurement failed.
     """
     with judged(), explained():
+        from goshop import ci  # noqa: PLC0415 - see the module
         from goshop import gate as gate_module  # noqa: PLC0415 - see the module
 
         # The options' names are those of the fields.
         options = gate_module.Options(gate=gate or gate_module.DEFAULT_GATE, **asked)
-        outcome = gate_module.run_gate(options)
+        wanted = ci.is_asked(annotations)
+        with ci.faults_annotated(wanted=wanted, machine=as_json):
+            outcome = gate_module.run_gate(options)
         gate_module.show(outcome, machine=as_json)
+        if wanted:
+            ci.annotate(outcome.judgement.verdict, options.gate, machine=as_json)
+            ci.append_summary(outcome.markdown)
     sys.exit(outcome.judgement.verdict.exit_code)
 
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 import click
 
@@ -46,6 +47,8 @@ class Options:
     profile: str = ""
     # What is judged, where it is not this checkout.
     release: str = ""
+    # Where links to dashboards, traces and logs lead to; none without it.
+    grafana: str = ""
     faults: tuple[str, ...] = ()
     root: Path = DEFAULT_ROOT
     out: Path | None = None
@@ -60,6 +63,11 @@ class Outcome:
     judgement: Judgement
     reports: tuple[Path, ...]
     run: RunFolder
+
+    @property
+    def markdown(self) -> Path:
+        """The report that fits a job's summary."""
+        return next(path for path in self.reports if path.suffix == ".md")
 
 
 def run_gate(options: Options) -> Outcome:
@@ -83,7 +91,7 @@ def run_gate(options: Options) -> Outcome:
     except (MeasurementFailed, StartError) as error:
         _report_failure(options.out or run.path, gate, profile, options, str(error))
         raise
-    judgement = evaluate(facts)
+    judgement = evaluate(replace(facts, grafana=options.grafana))
     return Outcome(judgement, _report(options.out or run.path, judgement), run)
 
 
@@ -109,6 +117,10 @@ def _gate(options: Options) -> Gate:
             raise WrongRequest(f"--script: there is no such file: {options.script}")
         gate = replace(gate, script=options.script.resolve())
     parse_faults(",".join(options.faults))
+    if options.grafana and urlsplit(options.grafana).scheme not in {"http", "https"}:
+        raise WrongRequest(
+            f"expected an address such as https://grafana.example.org for --grafana, got {options.grafana!r}"
+        )
     if options.url:
         require_target(options.url, gate)
         if options.faults:

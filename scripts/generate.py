@@ -1,7 +1,7 @@
 """Re-derives every generated file; `--check` compares instead and fails on a difference.
 
 Generated: the gRPC stubs under app/rpc from proto/, docs/openapi.json from the gateway,
-slo/schemas/openslo.schema.json from the Structs that read specifications, and slo/generated/ from slo/specs/.
+slo/schemas/ from the Structs that read specifications and that write verdict.json, and slo/generated/ from slo/specs/.
 """
 
 import argparse
@@ -64,7 +64,16 @@ def service_levels(out: Path) -> None:
     write(artefacts(load_specification([ROOT / "slo" / "specs"])), out / "slo" / "generated")
 
 
-GENERATORS: list[Callable[[Path], None]] = [stubs, openapi, openslo_schema, service_levels]
+def gate_schema(out: Path) -> None:
+    """Write the JSON Schema of verdict.json to `out`/slo/schemas/verdict.schema.json."""
+    from slo.verdict_schema import rendered  # noqa: PLC0415 - as above
+
+    target = out / "slo" / "schemas" / "verdict.schema.json"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(rendered())
+
+
+GENERATORS: list[Callable[[Path], None]] = [stubs, openapi, openslo_schema, gate_schema, service_levels]
 
 
 def differences(fresh: Path) -> list[str]:

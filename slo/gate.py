@@ -19,6 +19,7 @@ from slo.causes import EDGE, Spans, find_causes
 from slo.evidence import Evidence, gather, notable_traces
 from slo.gates import Gate
 from slo.judge import judge, quantile
+from slo.links import run_links
 from slo.load import LoadFacts, assess_load
 from slo.reconcile import Witnesses, endangered_ids, reconcile, unanswered_ids
 from slo.sample import Sample, endpoint_of, is_judged, is_unanswered
@@ -43,7 +44,7 @@ class RunFacts:
     `dropped_spans`: spans that the gateway's exporter counted as dropped. `kills`: unix times at which a service was
     killed, by service. `resendable`: endpoints (`POST /api/orders`) whose requests carry an Idempotency-Key.
     `started`, `ended`: unix s. `problems`: failures of the measurement outside the load, a sentence each, such as a
-    server that did not start; any makes the verdict "error".
+    server that did not start; any makes the verdict "error". `grafana`: the address that links lead to, "" for none.
     """
 
     gate: Gate
@@ -62,6 +63,7 @@ class RunFacts:
     faults: tuple[str, ...] = ()
     release: Release = field(default_factory=Release)
     problems: tuple[str, ...] = ()
+    grafana: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,7 @@ def evaluate(facts: RunFacts) -> Judgement:
         reconciliation=reconciliation,
         causes=find_causes(list(zip(facts.gate.objectives, results, strict=True)), facts.samples, spans),
         traces=traces,
+        links=run_links(facts.grafana, facts.gate, traces, started=facts.started, ended=facts.ended),
     )
     return Judgement(verdict, gather(facts.gate, facts.load, facts.samples, spans, traces))
 

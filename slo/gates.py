@@ -31,13 +31,17 @@ class Objective:
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """A gate: its load script (absolute path), the profile it takes by default, and its objectives."""
+    """A gate: its load script (absolute path), the profile it takes by default, and its objectives.
+
+    `dashboards` are those of its SLOs, absolute or from the root of their site.
+    """
 
     name: str
     file: str
     script: Path
     profile: str
     objectives: tuple[Objective, ...]
+    dashboards: tuple[str, ...] = ()
 
     @property
     def latency_target(self) -> float | None:

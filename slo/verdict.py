@@ -101,6 +101,14 @@ class Traces(msgspec.Struct, frozen=True):
     failed: tuple[str, ...] = ()
 
 
+class Link(msgspec.Struct, frozen=True):
+    """Where to look further: an absolute address that holds the time of the run."""
+
+    kind: Literal["dashboard", "traces", "logs"]
+    title: str
+    url: str
+
+
 class Verdict(msgspec.Struct, frozen=True):
     """Everything a run concluded; times are RFC 3339 in UTC."""
 
@@ -118,6 +126,7 @@ class Verdict(msgspec.Struct, frozen=True):
     reconciliation: Reconciliation
     causes: tuple[Cause, ...]
     traces: Traces
+    links: tuple[Link, ...] = ()
 
     @property
     def exit_code(self) -> int:

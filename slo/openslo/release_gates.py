@@ -46,7 +46,9 @@ def read_gate(entry: Entry, body: ReleaseGateDocument, slos: Mapping[str, Slo], 
     if len(findings.faults) > before or None in found:
         return None
     objectives = tuple(objective for objective in found if objective is not None)
-    return Gate(body.metadata.name, at.document.file, script, spec.profile, objectives)
+    named = [slos[objective.slo_ref].dashboard for objective in spec.objectives]
+    dashboards = tuple(dict.fromkeys(filter(None, named)))
+    return Gate(body.metadata.name, at.document.file, script, spec.profile, objectives, dashboards)
 
 
 def _require_distinct(body: ReleaseGateDocument, place: Place, findings: Findings) -> None:

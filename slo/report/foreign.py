@@ -27,6 +27,12 @@ def markdown(text: object) -> str:
     return "".join(_HTML.get(character, character) for character in shown)
 
 
+def address(url: object) -> str:
+    """Return an address as it stands between < and > in Markdown; "" unless it is one of the web."""
+    shown = _CONTROL.sub("", str(url))
+    return re.sub(r"[<>\\\s]", "", shown) if shown.startswith(("https://", "http://")) else ""
+
+
 def code(text: object) -> str:
     """Return text as a Markdown code span."""
     shown = plain(text) or "-"

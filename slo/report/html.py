@@ -7,7 +7,7 @@ from jinja2 import Environment, StrictUndefined
 
 from slo.evidence import Evidence
 from slo.report import charts, figures
-from slo.report.foreign import plain
+from slo.report.foreign import address, plain
 from slo.verdict import NOT_A_RELEASE, Reconciliation, Verdict
 
 _TEMPLATE: Final = "report.html.j2"
@@ -31,6 +31,7 @@ def render_html(verdict: Verdict, evidence: Evidence) -> str:
     """Return the page."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["plain"] = plain
+    environment.filters["address"] = address
     template = environment.from_string(files(__package__).joinpath(_TEMPLATE).read_text(encoding="utf-8"))
     traces = (*evidence.slowest, *evidence.failed)
     services = sorted({row.service for trace in traces for row in trace.rows})

@@ -4,14 +4,19 @@ from collections.abc import Iterator, Sequence
 
 from slo.evidence import Evidence
 from slo.report import figures
-from slo.report.foreign import cell, code, markdown
+from slo.report.foreign import address, cell, code, markdown
 from slo.report.table import reconciliation_line
 from slo.verdict import Verdict
 
 
 def render_markdown(verdict: Verdict, evidence: Evidence) -> str:
     """Return the report as GitHub-flavoured Markdown."""
-    return "\n".join([*_head(verdict), *_objectives(verdict), *_causes(verdict), *_load(verdict, evidence)]) + "\n"
+    return (
+        "\n".join(
+            [*_head(verdict), *_objectives(verdict), *_causes(verdict), *_load(verdict, evidence), *_links(verdict)]
+        )
+        + "\n"
+    )
 
 
 def _head(verdict: Verdict) -> Iterator[str]:
@@ -91,6 +96,16 @@ def _load(verdict: Verdict, evidence: Evidence) -> Iterator[str]:
     ]
     yield from table(("endpoint", "requests", "P50", "P99", "slow", "failed"), rows)
     yield markdown(reconciliation_line(verdict.reconciliation))
+
+
+def _links(verdict: Verdict) -> Iterator[str]:
+    if not verdict.links:
+        return
+    yield ""
+    yield "## Look further"
+    yield ""
+    for link in verdict.links:
+        yield f"- [{markdown(link.title)}](<{address(link.url)}>)"
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:

@@ -16,6 +16,7 @@ import pytest
 from goshop.ports import reserve
 from slo.verdict import read_verdict
 from tests.loadtests.stand_in import StandIn, served
+from tests.slo.published import assert_published
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -48,6 +49,14 @@ RUNS = {
     "unplanned": (script("/good", options="vus: 1, iterations: 3"), 5),
     "elsewhere": (script("/good", options=rate(2), function="http.get('http://127.0.0.1:1/x');"), 5),
 }
+
+
+class Runs(dict):
+    """What each run said and the verdict it left, and the folder with everything else."""
+
+    def __init__(self, folder, found) -> None:
+        super().__init__(found)
+        self.folder = folder
 
 
 async def answers(request):
@@ -87,13 +96,17 @@ def runs(service, specification, tmp_path_factory):
         path.write_text(RUNS[name][0])
         done = goshop_gate(
             *(specification, "--url", service.url, "--script", path, "--dir", folder / name),
-            *("--out", out, "--release", "1.2.3"),
+            *("--out", out, "--release", "1.2.3", "--grafana", "https://grafana.example.org"),
+            GITHUB_ACTIONS="true",
+            GITHUB_WORKSPACE=str(specification.parent),
+            GITHUB_STEP_SUMMARY=str(folder / f"{name}.md"),
         )
+        assert_published(json.loads((out / "verdict.json").read_bytes()))
         return done, read_verdict(out / "verdict.json")
 
     # The longest first; as many at once as do not disturb each other.
     with ThreadPoolExecutor(3) as pool:
-        return dict(zip(RUNS, pool.map(one, RUNS), strict=True))
+        return Runs(folder, dict(zip(RUNS, pool.map(one, RUNS), strict=True)))
 
 
 @pytest.mark.parametrize("name", RUNS)
@@ -134,6 +147,25 @@ def test_why_there_is_no_verdict_is_said_with_what_to_do(runs, name, said):
     reasons = [*verdict.load.problems, *(result.reason for result in verdict.objectives)]
     assert any(said in reason for reason in reasons), reasons
     assert said in done.stdout + done.stderr
+
+
+def test_a_job_of_githubs_has_annotations_at_the_specification_and_the_report_as_its_summary(runs):
+    done, verdict = runs["slow"]
+    (annotation,) = [line for line in done.stdout.splitlines() if line.startswith("::error")]
+    assert annotation.startswith("::error file=gate.yaml,title=checkout%3A p99-latency missed::")
+    summary = Path(runs.folder, "slow.md").read_text()
+    assert summary.startswith("# checkout: fail\n")
+    assert all(f"(<{link.url}>)" in summary for link in verdict.links)
+    assert {link.kind for link in verdict.links} == {"dashboard", "traces", "logs"}
+
+
+def test_a_mistake_in_the_specification_is_annotated_at_its_line(specification, tmp_path):
+    path = tmp_path / "gate.yaml"
+    path.write_text(specification.read_text().replace("target: 0.99\n", "target: ninety-nine\n", 1))
+    done = goshop_gate(path, "--dir", tmp_path / "runs", GITHUB_ACTIONS="true", GITHUB_WORKSPACE=str(tmp_path))
+    assert done.returncode == 2
+    line = path.read_text().splitlines().index("    - displayName: Error rate below 1 %") + 2
+    assert done.stdout.startswith(f"::error file=gate.yaml,line={line},col=15,title=specification::")
 
 
 def test_where_nothing_answers_no_load_is_started(specification, tmp_path):
