@@ -4,13 +4,13 @@ import sys
 
 import click
 
-from benchmarks import judging
+from benchmarks import judging, slo_rules
 from benchmarks.telemetry import command, inprocess
 from benchmarks.telemetry.catalogue import variants
 
 
 @click.command()
-@click.argument("which", type=click.Choice(["telemetry", "judging"]), default="telemetry")
+@click.argument("which", type=click.Choice(["telemetry", "judging", "slo"]), default="telemetry")
 @click.option("--quick", is_flag=True, help="One short round: to try it, not to quote it.")
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of a table.")
 @click.option(
@@ -22,6 +22,8 @@ def main(which: str, *, quick: bool, as_json: bool, only: tuple[str, ...], alone
     """Measure, side by side in one run; medians with their spread."""
     if which == "judging":
         judging.main()
+    elif which == "slo":
+        slo_rules.main()
     elif alone or profile:
         inprocess.main(quick=quick, profiled=profile)
     else:
