@@ -6,7 +6,7 @@ UV     := $(BIN)/uv
 LOCKED  = $(UV) pip sync --quiet --require-hashes --python $(BIN)/python
 
 .DEFAULT_GOAL := help
-.PHONY: help gate up drill test lint generate lock bench compiled soak wheel clean
+.PHONY: help gate up drill test test-stack lint generate lock bench compiled soak wheel clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -22,6 +22,9 @@ drill: $(VENV)/.gate ## Inject every known fault and check that the gate finds e
 
 test: $(VENV)/.dev ## The whole test suite
 	@$(BIN)/python -m pytest $(ARGS)
+
+test-stack: $(VENV)/.dev ## Tests against real back-ends, built from pinned Go modules; fails for what it could not run
+	@GOSHOP_STACK=1 $(BIN)/python -m pytest -rs --timeout=2400 tests/stack $(ARGS)
 
 lint: $(VENV)/.dev ## Formatter, linter, types, import rules, generated files
 	@$(BIN)/ruff format --check .

@@ -1,0 +1,49 @@
+"""What follows from specifications, before Prometheus' own tool: it reads the rules, and they do what is said of them.
+
+The scenarios are files of `promtool test rules` under rules/, over the golden files of tests/slo/generation.
+"""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from benchmarks.specification import many
+from slo.generation.artefacts import prometheus_rules
+from slo.openslo.loading import parse_specification
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+SCENARIOS = sorted((HERE / "rules").glob("*.yaml"))
+RULES = [*ROOT.glob("slo/generated/rules/*.yaml"), *ROOT.glob("tests/slo/generation/golden/*/rules/*.yaml")]
+
+
+def run(promtool: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([promtool, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_every_rule_that_is_committed_is_accepted(promtool):
+    done = run(promtool, "check", "rules", *sorted(RULES))
+    assert done.returncode == 0, done.stderr + done.stdout
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda path: path.stem)
+def test_rules_do_what_is_said_of_them(scenario, promtool):
+    done = run(promtool, "test", "rules", scenario)
+    assert done.returncode == 0, done.stderr + done.stdout
+
+
+def test_rules_of_a_thousand_slos_are_accepted(promtool, tmp_path):
+    (tmp_path / "many.yaml").write_bytes(prometheus_rules(parse_specification(many(1000), "many.yaml")))
+    done = run(promtool, "check", "rules", tmp_path / "many.yaml")
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert "26500 rules found" in done.stdout
+
+
+def test_a_scenario_that_does_not_come_true_is_told(promtool, tmp_path):
+    # Without this, a promtool that ran nothing would look like one that found nothing.
+    text = (HERE / "rules" / "outage-and-recovery.yaml").read_text().replace("value: 1000", "value: 999")
+    rules = ROOT / "tests" / "slo" / "generation" / "golden" / "bad-events" / "rules" / "gateway.yaml"
+    path = tmp_path / "wrong.yaml"
+    path.write_text(text.replace("../../slo/generation/golden/bad-events/rules/gateway.yaml", str(rules)))
+    assert run(promtool, "test", "rules", path).returncode == 1
