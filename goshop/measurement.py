@@ -20,7 +20,13 @@ def load_facts(load: LoadRun, profile: Profile) -> LoadFacts:
     """Say what the load generator did in the words of the judge."""
     begin = load.window[0]
     facts = partial(
-        LoadFacts, begin=begin, seconds=profile.seconds, interrupted=load.interrupted, problems=load.problems
+        LoadFacts,
+        begin=begin,
+        seconds=profile.seconds,
+        interrupted=load.interrupted,
+        problems=load.problems,
+        doubts=load.doubts,
+        cpu_wait=load.cpu_wait / len(load.samples) if load.cpu_wait is not None and load.samples else None,
     )
     dropped = sum(drop.count for drop in load.drops if drop.at >= begin)
     if isinstance(profile.load, Arrivals):

@@ -22,6 +22,8 @@ _OFFERED: Final = 0.99
 _BUSY: Final = 0.9
 # Share of users' time that may be neither request nor pause before k6 itself was too slow.
 _LATE: Final = 0.1
+# Share of the machine from which on k6's own work is in what it measures (loadtests.scheduling has the source).
+_BUSY_MACHINE: Final = 0.8
 # Seconds by which wall clock and monotonic clock may part in one run.
 CLOCK_JUMP: Final = 0.25
 # Bytes; less is full.
@@ -56,6 +58,8 @@ class Evidence(msgspec.Struct, frozen=True):
     clock_jump: float = 0.0
     # Whether the requests are to be found again by their trace ids.
     traced: bool = True
+    # Of all the CPU time that there was, k6's own part.
+    cpu_share: float = 0.0
 
 
 def problems(evidence: Evidence) -> tuple[str, ...]:
@@ -185,6 +189,15 @@ def _clock_held(evidence: Evidence) -> str:
     return f"the clock jumped by {jump:+.2f} s during the run" if abs(jump) > CLOCK_JUMP else ""
 
 
+def _cpu_left(evidence: Evidence) -> str:
+    if evidence.cpu_share <= _BUSY_MACHINE:
+        return ""
+    return (
+        f"k6 alone used {evidence.cpu_share:.0%} of the CPU time that there was: its own work is in the latencies; "
+        "give it more CPUs, or a smaller load"
+    )
+
+
 def _offered(evidence: Evidence) -> str:
     """Tell, for the open model, whether planned iterations neither started nor found every user waiting for the shop."""
     planned, users = _planned(evidence.profile)
@@ -265,4 +278,4 @@ _INTEGRITY: Final[tuple[Callable[[Evidence], str], ...]] = (
     _traced,
     _clock_held,
 )
-_OFFER: Final[tuple[Callable[[Evidence], str], ...]] = (_offered, _punctual)
+_OFFER: Final[tuple[Callable[[Evidence], str], ...]] = (_cpu_left, _offered, _punctual)

@@ -22,10 +22,18 @@ from loadtests.errors import K6Missing
 
 THRESHOLDS_CROSSED: Final = 99
 _REASONS: Final = {
+    97: "its cloud run failed",
+    98: "it lost sight of its cloud run",
+    100: "the script's setup took too long",
+    101: "the script's teardown took too long",
+    102: "something in it took too long",
+    103: "its engine failed",
     104: "an option has a bad value",
     105: "it was interrupted",
+    106: "it could not open its own port",
     107: "the script failed",
     108: "the script aborted the run",
+    109: "it panicked",
     110: "the script marked the run as failed",
     255: "bad flag, missing script or an output that cannot be written",
 }
@@ -34,6 +42,7 @@ _PASSED_ON: Final = (
     *("PATH", "TMPDIR", "LANG", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR"),
     *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
 )
+NOTHING: Final[Mapping[str, str]] = {}
 _PR_SET_PDEATHSIG: Final = 1
 _INTERRUPT_SECONDS: Final = 5.0
 _POLL_SECONDS: Final = 0.25
@@ -133,11 +142,11 @@ def _of_wheel() -> str | None:
 
 
 def start(
-    binary: Path, script: Path, files: K6Files, arguments: Sequence[str] = (), system_tags: str = ""
+    binary: Path, script: Path, files: K6Files, arguments: Sequence[str] = (), options: Mapping[str, str] = NOTHING
 ) -> subprocess.Popen[bytes]:
     """Start k6 in its own process group; it is killed when the thread that called this ends. Raises OSError.
 
-    `arguments` are further ones of `k6 run`; `system_tags` replaces what the script's own option says.
+    `arguments` are further ones of `k6 run`; `options`, as environment variables, replace what the script itself says.
     """
     if not files.config.exists():
         files.config.write_text("{}")
@@ -145,9 +154,7 @@ def start(
         *(str(binary), "run", "--no-color", "--no-usage-report", "--address", "", "--log-format", "json"),
         *("--config", str(files.config), "--out", f"csv={files.samples}", *arguments, str(script)),
     ]
-    environ = environment() | {"K6_CSV_TIME_FORMAT": "unix_nano"}
-    if system_tags:
-        environ["K6_SYSTEM_TAGS"] = system_tags
+    environ = {**environment(), "K6_CSV_TIME_FORMAT": "unix_nano", **options}
     # Loaded here: between fork and exec nothing may be imported.
     set_option = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
     with files.stderr.open("wb") as stderr, files.progress.open("wb") as progress:

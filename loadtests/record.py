@@ -43,7 +43,13 @@ class LoadRun(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     counted: int | None = None
     # Used by k6 alone.
     cpu_seconds: float = 0.0
+    # Of all the CPU time that there was.
+    cpu_share: float = 0.0
+    # Seconds that its threads were ready to run and waited for a CPU; None where the kernel does not tell.
+    cpu_wait: float | None = None
     problems: tuple[str, ...] = ()
+    # Sentences about what makes a pass worth nothing, though not a failure.
+    doubts: tuple[str, ...] = ()
 
     @property
     def healthy(self) -> bool:

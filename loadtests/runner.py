@@ -14,6 +14,8 @@ from loadtests.plan import SCRIPT, make_plan, write_plan
 from loadtests.profiles import Profile
 from loadtests.record import LoadRun, Progress
 from loadtests.samples import SampleReader
+from loadtests.scheduling import CpuWatch, usable_cpus
+from loadtests.thresholds import read_idle_thresholds
 
 # k6 compiles the script and makes its users before the load begins.
 _START_SECONDS: Final = 60.0
@@ -47,6 +49,7 @@ def run(
         session = _Session(profile, SampleReader(files.samples), on_progress)
         variables = ("-e", f"PLAN={files.plan}", "-e", f"SUMMARY={files.summary}")
         process = k6.start(binary, (script or SCRIPT).resolve(), files, variables)
+        session.watch_cpu(process.pid)
         exit_ = k6.watch(process, _patience(profile), session.tick)
         session.reader.poll()
     except (LoadError, OSError) as error:
@@ -77,7 +80,8 @@ def run_script(
     session = _Session(planned, SampleReader(files.samples, url), on_progress)
     arguments = scripts.arguments(files, url)
     try:
-        process = k6.start(k6.find_k6(), script.resolve(), files, arguments, system_tags=scripts.SYSTEM_TAGS)
+        process = k6.start(k6.find_k6(), script.resolve(), files, arguments, scripts.OPTIONS)
+        session.watch_cpu(process.pid)
         exit_ = k6.watch(process, _patience(planned), session.tick)
         session.reader.poll()
     except (LoadError, OSError) as error:
@@ -93,6 +97,7 @@ def _record(
     session: "_Session", url: str, began: float, files: k6.K6Files, exit_: k6.K6Exit, *, traced: bool = True
 ) -> LoadRun:
     reader = session.reader
+    ended = time.time()
     evidence = health.Evidence(
         profile=session.profile,
         exit=exit_,
@@ -102,13 +107,14 @@ def _record(
         free=shutil.disk_usage(files.folder).free,
         clock_jump=session.clock_jump,
         traced=traced,
+        cpu_share=exit_.cpu_seconds / max(ended - began, 1e-9) / usable_cpus(),
     )
     return LoadRun(
         profile=session.profile,
         url=url,
         samples=tuple(reader.samples),
         started=began,
-        ended=time.time(),
+        ended=ended,
         exit_code=exit_.code,
         iterations=sum(reader.iterations.values()),
         interrupted=health.read_interrupted(files.progress),
@@ -116,6 +122,9 @@ def _record(
         users=tuple(reader.users),
         counted=evidence.counted,
         cpu_seconds=exit_.cpu_seconds,
+        cpu_share=evidence.cpu_share,
+        cpu_wait=session.cpu_wait,
+        doubts=() if traced else read_idle_thresholds(files.summary),
         problems=health.problems(evidence),
     )
 
@@ -127,6 +136,7 @@ class _Session:
         self.profile = profile
         self.reader = reader
         self.clock_jump = 0.0
+        self._cpu: CpuWatch | None = None
         self._on_progress = on_progress
         self._began = time.monotonic()
         self._epoch = time.time() - time.monotonic()
@@ -134,11 +144,22 @@ class _Session:
         self._failures = 0
         self._counts: deque[tuple[float, int]] = deque([(self._began, 0)])
 
+    @property
+    def cpu_wait(self) -> float | None:
+        """Seconds that k6's threads waited for a CPU."""
+        return self._cpu.seconds if self._cpu else None
+
+    def watch_cpu(self, pid: int) -> None:
+        """Begin to look at how long k6 waits for a CPU."""
+        self._cpu = CpuWatch(pid)
+
     def tick(self) -> None:
         """Take in the new rows and report."""
         jump = time.time() - time.monotonic() - self._epoch
         self.clock_jump = max(self.clock_jump, jump, key=abs)
         self.reader.poll()
+        if self._cpu:
+            self._cpu.look()
         if self._on_progress:
             self._on_progress(self._progress(time.monotonic()))
 

@@ -18,10 +18,14 @@ from loadtests import k6
 from loadtests.errors import ScriptError
 from loadtests.plan import WARMUP, for_any_script
 from loadtests.profiles import Profile, Scenario, Scripted
+from loadtests.thresholds import TREND_STATS
 
 BASE_URL: Final = "BASE_URL"
-# The columns of a sample, whatever the script's own option leaves out.
-SYSTEM_TAGS: Final = "status,method,name,scenario,error_code,expected_response"
+# What replaces a script's own options: the columns of a sample, and what its summary says of each metric.
+OPTIONS: Final = {
+    "K6_SYSTEM_TAGS": "status,method,name,scenario,error_code,expected_response",
+    "K6_SUMMARY_TREND_STATS": TREND_STATS,
+}
 # What k6 takes where a scenario says nothing.
 _DEFAULT_GRACE: Final = 30.0
 _INSPECT_SECONDS: Final = 60.0
@@ -158,4 +162,4 @@ def _last_words(stderr: str) -> str:
         said = msgspec.json.decode(lines[-1], type=dict[str, Any])
     except msgspec.DecodeError:
         return lines[-1]
-    return str(said.get("msg") or said.get("error") or lines[-1])
+    return " ".join(str(said.get("msg") or said.get("error") or lines[-1]).split())

@@ -24,11 +24,13 @@ from slo.load import LoadFacts, assess_load
 from slo.reconcile import Witnesses, endangered_ids, reconcile, unanswered_ids
 from slo.sample import Sample, endpoint_of, is_judged, is_unanswered
 from slo.trace_tree import NANOSECONDS, is_entry
-from slo.verdict import SCHEMA, Load, Reconciliation, Release, Verdict, conclude, write_verdict
+from slo.verdict import SCHEMA, Load, ObjectiveResult, Reconciliation, Release, Verdict, conclude, write_verdict
 from telemetry import conventions
 from telemetry.spans import SpanRecord
 
 API: Final = "/api"
+# Endpoints that a sentence lists.
+MOST_NAMED: Final = 10
 # What Go's HTTP client sends again by itself: RFC 9110's safe methods (and POST where an Idempotency-Key is sent).
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 
@@ -81,6 +83,9 @@ def evaluate(facts: RunFacts) -> Judgement:
     results = tuple(judge(objective, facts.samples, facts.load) for objective in facts.gate.objectives)
     reconciliation = reconcile(_witnesses(facts))
     load = _with_problems(load, (*facts.problems, *_disagreement(reconciliation)))
+    if load.healthy and not any(result.outcome == "missed" for result in results):
+        # What was not looked at can't pass; a release that failed has failed all the same.
+        load = _with_problems(load, (*facts.load.doubts, *_unasked(results, facts.samples)))
     traces = notable_traces(facts.samples)
     verdict = Verdict(
         schema=SCHEMA,
@@ -177,6 +182,16 @@ def _is_api(span: SpanRecord) -> bool:
 def _disagreement(reconciliation: Reconciliation) -> Iterator[str]:
     if reconciliation.agree is False:
         yield f"{reconciliation.unexplained} requests are unaccounted for: the client and the gateway disagree"
+
+
+def _unasked(results: Sequence[ObjectiveResult], samples: Sequence[Sample]) -> Iterator[str]:
+    """Name the objectives that no request counted for."""
+    asked = sorted({endpoint_of(sample) for sample in samples if is_judged(sample)})
+    for result in results:
+        if not result.total and result.endpoint:
+            yield (
+                f"{result.name}: the load sent no request to {result.endpoint}; it sent to {', '.join(asked[:MOST_NAMED])}"
+            )
 
 
 def _with_problems(load: Load, problems: Sequence[str]) -> Load:

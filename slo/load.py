@@ -28,7 +28,9 @@ class LoadFacts:
     because every virtual user was waiting for an answer (dropped iterations, times requests per iteration).
     Closed model: `users` are (time, active users) points, with straight lines between them; `planned` is None.
     `interrupted` is the number of iterations that were cut short. `problems` are failures that the wrapper of the load
-    generator found, a sentence each (crash, lost samples, full disk).
+    generator found, a sentence each (crash, lost samples, full disk). `doubts` make a pass worth nothing, though not a
+    failure: a threshold of the script that looked at nothing. `cpu_wait` is how long a request waited on average for the
+    load generator to get a CPU, in s, None where that is not known.
     """
 
     model: Literal["open", "closed"]
@@ -39,6 +41,8 @@ class LoadFacts:
     users: tuple[tuple[float, float], ...] = ()
     interrupted: int = 0
     problems: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
+    cpu_wait: float | None = None
 
 
 def user_seconds(users: Sequence[tuple[float, float]], begin: float, end: float) -> float:
@@ -93,4 +97,11 @@ def _problems(facts: LoadFacts, judged: int, difference: float | None, latency_t
         yield (
             f"the client's P99 is {difference * 1000:.0f} ms above the server's, more than {CLIENT_SHARE:.0%} of the "
             f"target of {latency_target * 1000:.0f} ms: requests waited in the load generator or before the gateway"
+        )
+    wait = facts.cpu_wait
+    # Where the server's own times are known, they say it better.
+    if difference is None and wait is not None and latency_target is not None and wait > CLIENT_SHARE * latency_target:
+        yield (
+            f"a request waited {wait * 1000:.0f} ms on average for the load generator to get a CPU, more than "
+            f"{CLIENT_SHARE:.0%} of the target of {latency_target * 1000:.0f} ms: this machine is too busy to measure"
         )
