@@ -1,0 +1,35 @@
+"""docs/slo.md shows what really happens: its file, its commands, their output."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "docs" / "slo.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+
+
+def test_every_command_of_the_page_prints_what_the_page_shows(tmp_path: Path) -> None:
+    (specification,) = blocks("yaml")
+    (tmp_path / "search.yaml").write_text(specification)
+    # As a user has it: the command on the path.
+    script = f'goshop() {{ PYTHONPATH={ROOT} "{sys.executable}" -m goshop "$@" 2>/dev/null; }}\n'
+    for block in blocks("console"):
+        steps = re.findall(r"^\$ (.+)\n((?:(?!\$ ).*\n)*)", block, re.MULTILINE)
+        done = subprocess.run(
+            ["bash", "-c", script + "\n".join(command for command, _ in steps)],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.stdout == "".join(output for _, output in steps), done.stderr
+
+
+def test_every_link_of_the_page_leads_somewhere() -> None:
+    links = [link.split("#")[0] for link in re.findall(r"\]\(([^)]+)\)", PAGE) if "://" not in link]
+    assert [link for link in links if not (ROOT / "docs" / link).exists()] == []
