@@ -7,10 +7,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
 
 from benchmarks.specification import many
 from slo.generation.artefacts import prometheus_rules
 from slo.openslo.loading import parse_specification
+from tests.slo.generation.specifications import documents, loaded
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -30,6 +32,15 @@ def test_every_rule_that_is_committed_is_accepted(promtool):
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda path: path.stem)
 def test_rules_do_what_is_said_of_them(scenario, promtool):
     done = run(promtool, "test", "rules", scenario)
+    assert done.returncode == 0, done.stderr + done.stdout
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(documents)
+def test_rules_of_whatever_is_valid_are_accepted(promtool, tmp_path, documents):
+    path = tmp_path / "any.yaml"
+    path.write_bytes(prometheus_rules(loaded(documents)))
+    done = run(promtool, "check", "rules", path)
     assert done.returncode == 0, done.stderr + done.stdout
 
 
