@@ -23,13 +23,15 @@ class UnsayableError(ValueError):
 def thresholds(gate: Gate) -> dict[str, list[str]]:
     """Return k6's `options.thresholds`, in order of the metrics.
 
-    Raises `UnsayableError`. An empty metric would pass, hence `count>0`; a rate counts the whole run, and so all requests.
+    Raises `UnsayableError`. An empty metric would pass, hence `count>0`: of all requests, and of each route that an
+    objective names. A rate counts the whole run, and so all requests.
     """
-    found: dict[str, list[str]] = {f"http_reqs{{{JUDGED}}}": ["count>0"]}
+    found: dict[str, list[str]] = {}
     for objective in gate.objectives:
         metric, condition = _metric(gate, objective), _condition(objective)
         found[metric] = [*found.get(metric, ()), condition]
-    return dict(sorted(found.items()))
+    counted = {"", *(objective.endpoint for objective in gate.objectives)}
+    return dict(sorted((found | {_judged("http_reqs", route): ["count>0"] for route in counted}).items()))
 
 
 def thresholds_json(gate: Gate) -> bytes:
@@ -45,8 +47,12 @@ def _metric(gate: Gate, objective: Objective) -> str:
     if "," in objective.endpoint:
         said = f"the gate {gate.name!r} has the objective {objective.name!r} for {objective.endpoint!r}"
         raise UnsayableError(f"{said}: a threshold of k6 can't name a route with a comma")
-    name = f",name:{objective.endpoint}" if objective.endpoint else ""
-    return f"{metric}{{{JUDGED}{name}}}"
+    return _judged(metric, objective.endpoint)
+
+
+def _judged(metric: str, endpoint: str) -> str:
+    """Return the judged part of a metric: of one route, or of all where `endpoint` is ""."""
+    return f"{metric}{{{JUDGED}{f',name:{endpoint}' if endpoint else ''}}}"
 
 
 def _condition(objective: Objective) -> str:
