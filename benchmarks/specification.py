@@ -2,6 +2,7 @@
 
     python -m benchmarks.specification                   seconds and memory for 10, 100 and 1,000 SLOs
     python -m benchmarks.specification --fuzz 60         mutated specifications for 60 s, with a seed that is printed
+    python -m benchmarks.specification --every           every line of them with every value that is known to be nasty
 
 Whatever bytes it is given, the loader answers with a specification or with located faults.
 """
@@ -11,7 +12,8 @@ import random
 import sys
 import time
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, product
 from pathlib import Path
 from typing import Final
 
@@ -49,6 +51,7 @@ NASTY: Final = (
     *("9" * 50, "9" * 5000, "1" + "0" * 400 + ".5", "0.0000001", "1e-7", "99.99999999999999", "100"),
     *("0m", "1m", "9999w", "9999d", "1M", "-1h", "0 ms", "9999999.999 s", "> 0 requests/s", ">= 1 requests/s"),
     *('"\\ud800"', '"\\0"', '"\\e[2J"', '"\\n"', '"\\u202e"', "é", "\U0001f4a5", "\u2028", "'", '"', "`", "\t", "\x07"),
+    *('"\\UFFFFFFFF"', '"\\U00110000"', "0x" + "f" * 5000, "0o" + "7" * 5000, "a" * 300, "..", "/"),
     *("&a b", "*a", "!!str 1", "!!python/object 1", "<<: {}", "---", "...", "%YAML 1.1", "@", "x" * 3000),
     *("up", "up{}", "sum(up)", "rate(up[5m])", "sum(sum(", "up{le='1'}", "a_bucket{le='x'}", "a_bucket{le='-Inf'}"),
     *("http_request_duration_seconds_bucket{le='NaN'}", "up{a=~'(?P<'}", "up{a=~'" + "(" * 500 + "'}", "up{a=~'a**'}"),
@@ -69,11 +72,21 @@ def mutated(raw: bytes, chance: random.Random) -> bytes:
 
 
 def _value(raw: bytes, chance: random.Random) -> bytes:
+    return _replaced(raw, chance.randrange(raw.count(b"\n") + 1), chance.choice(NASTY))
+
+
+def _replaced(raw: bytes, at: int, value: str) -> bytes:
     lines = raw.split(b"\n")
-    at = chance.randrange(len(lines))
     key, colon, _ = lines[at].partition(b":")
-    lines[at] = (key + colon if colon else b"- ") + b" " + chance.choice(NASTY).encode("utf-8", "surrogatepass")
+    lines[at] = (key + colon if colon else b"- ") + b" " + value.encode("utf-8", "surrogatepass")
     return b"\n".join(lines)
+
+
+def each_nasty(raw: bytes, about: bytes = b"") -> Iterator[bytes]:
+    """Yield a specification with each nasty value in each line that has `about` in it."""
+    lines = raw.split(b"\n")
+    for at, value in product((at for at, line in enumerate(lines) if about in line), NASTY):
+        yield _replaced(raw, at, value)
 
 
 def _key(raw: bytes, chance: random.Random) -> bytes:
@@ -147,10 +160,14 @@ def fuzz(seconds: float, seed: int) -> None:
     """Mutate until the time is up; whatever goes wrong is raised, with the seed already printed."""
     print(f"seed {seed}")
     chance = random.Random(seed)  # noqa: S311 - to be repeated, not to be secret
-    seeds = intact()
-    end, tried, taken, slowest = time.monotonic() + seconds, 0, 0, 0.0
-    while time.monotonic() < end:
-        raw = mutated(chance.choice(seeds), chance)
+    seeds, end = intact(), time.monotonic() + seconds
+    require_answers(mutated(chance.choice(seeds), chance) for _ in iter(lambda: time.monotonic() < end, False))
+
+
+def require_answers(raws: Iterable[bytes]) -> None:
+    """Require an answer to each; says how many there were, and how long the slowest took."""
+    tried, taken, slowest = 0, 0, 0.0
+    for raw in raws:
         begin = time.monotonic()
         try:
             taken += require_answer(raw)
@@ -160,7 +177,7 @@ def fuzz(seconds: float, seed: int) -> None:
         slowest = max(slowest, time.monotonic() - begin)
         tried += 1
     print(
-        f"{tried} specifications in {seconds:.0f} s: {taken} taken, {tried - taken} refused with their faults, none stumbled over; the slowest took {slowest:.2f} s"
+        f"{tried} specifications: {taken} taken, {tried - taken} refused with their faults, none stumbled over; the slowest took {slowest:.2f} s"
     )
 
 
@@ -202,8 +219,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--fuzz", type=float, metavar="SECONDS", help="mutate for so long instead")
     parser.add_argument("--seed", type=int, default=time.time_ns() % 2**32, help="repeat a run")
+    parser.add_argument("--every", action="store_true", help="put every nasty value into every line instead")
     options = parser.parse_args()
-    if options.fuzz:
+    if options.every:
+        require_answers(chain.from_iterable(map(each_nasty, intact())))
+    elif options.fuzz:
         fuzz(options.fuzz, options.seed)
     else:
         grow()

@@ -118,7 +118,7 @@ def _field_faults(
 ) -> Iterator[Fault]:
     outside: dict[str, dict[str, str]] = getattr(kind, "OUTSIDE_VALUES", {})
     reasons = outside.get(field.encode_name, {})
-    reason = reasons.get(str(value))
+    reason = reasons.get(str(value)) if isinstance(value, str | bool) else None
     if reason is None and isinstance(value, str) and "*" in reasons:
         reason = reasons["*"] if list(_leaf_faults(document, value, field.type, path)) else None
     if reason is not None:

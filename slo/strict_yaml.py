@@ -22,6 +22,8 @@ MOST_BYTES: Final = 2_097_152
 DEEPEST: Final = 32
 # A file with more faults than these is not what it was taken for.
 MOST_FAULTS: Final = 1000
+# Python refuses to convert numbers of some thousand digits; one of 40 is nobody's target.
+MOST_DIGITS: Final = 40
 
 Path_ = tuple[str | int, ...]
 
@@ -119,7 +121,7 @@ def parse_documents(raw: bytes, file: str) -> list[Document]:
     text = _decode(raw, file)
     builder = _Builder(file)
     try:
-        documents = list(builder.documents(yaml.parse(text, Loader=yaml.BaseLoader)))
+        documents = list(builder.documents(_events(text)))
         if not documents and not builder.faults:
             builder.add(BEGIN, "the file is empty")
     except yaml.MarkedYAMLError as error:
@@ -132,6 +134,22 @@ def parse_documents(raw: bytes, file: str) -> list[Document]:
     if builder.faults:
         raise StrictYamlError(builder.faults)
     return documents
+
+
+def _events(text: str) -> Iterator[yaml.Event]:
+    r"""Yield what PyYAML reads; where it stumbles over its own conversions, nothing further is looked at.
+
+    It takes any eight digits behind "\U" for a character, and any number of them for a version.
+    """
+    loader: Any = yaml.BaseLoader(text)
+    while True:
+        try:
+            event = loader.get_event()
+        except (ValueError, OverflowError):
+            raise _NoFurther(_position(loader.get_mark()), "cannot be read as YAML: a number out of range") from None
+        if event is None:
+            return
+        yield event
 
 
 class _NoFurther(Exception):
@@ -256,9 +274,8 @@ def plain_scalar(text: str) -> str | int | float | bool | None:
     if _TRUE.fullmatch(text) or _FALSE.fullmatch(text):
         return text[0] in "tT"
     if _INTEGER.fullmatch(text):
-        # Beyond this many digits Python refuses the conversion; such a number is nobody's target.
-        return int(text) if len(text) < 40 else text  # noqa: PLR2004 - said in the line above
+        return int(text) if len(text) < MOST_DIGITS else text
     if _BASED.fullmatch(text):
-        return int(text[2:], 8 if text[1] == "o" else 16)
+        return int(text[2:], 8 if text[1] == "o" else 16) if len(text) < MOST_DIGITS else text
     # 1e999 is no number that anybody means.
     return float(text) if _FLOAT.fullmatch(text) and math.isfinite(float(text)) else text

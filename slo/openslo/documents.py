@@ -19,6 +19,7 @@ from slo.openslo.fields import (
     Name,
     One,
     Rate,
+    Script,
     Text,
 )
 
@@ -278,7 +279,7 @@ class Throughput(Strict, frozen=True):
 class ReleaseGateSpec(Strict, frozen=True):
     """A load script (from the document's file on), its profile, and what must hold under it."""
 
-    script: Text
+    script: Script
     profile: Name = "smoke"
     description: Description = ""
     objectives: tuple[GateObjective, ...] = ()

@@ -48,5 +48,13 @@ Rate = Annotated[
     ),
 ]
 Text = Annotated[str, Meta(min_length=1, max_length=1050, description="a string of 1 to 1050 characters")]
+# A control character in a name of a file is a mistake, or worse; \x00 ends the name for the system.
+Script = Annotated[
+    str,
+    Meta(
+        pattern=r"^[^\x00-\x1f\x7f]{1,1050}(?!\n)$",
+        description="the path of a script, from this file on: 1 to 1050 characters",
+    ),
+]
 T = TypeVar("T")
 One = Annotated[tuple[T, ...], Meta(min_length=1, max_length=1, description="a list of exactly one")]

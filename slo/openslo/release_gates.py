@@ -31,8 +31,8 @@ def read_gate(entry: Entry, body: ReleaseGateDocument, slos: Mapping[str, Slo], 
     """Return what a ReleaseGate says, None when something is wrong with it."""
     before = len(findings.faults)
     spec, at = body.spec, entry.place.at("spec")
-    script = (Path(at.document.file).parent / spec.script).resolve()
-    if not script.is_file():
+    script, is_there = _script(Path(at.document.file).parent / spec.script)
+    if not is_there:
         findings.add(at.at("script"), f"there is no such file: {script}")
     if not spec.objectives and spec.throughput is None:
         findings.add(at, "expected objectives or a throughput: a gate that asks for nothing passes everything")
@@ -49,6 +49,16 @@ def read_gate(entry: Entry, body: ReleaseGateDocument, slos: Mapping[str, Slo], 
     named = [slos[objective.slo_ref].dashboard for objective in spec.objectives]
     dashboards = tuple(dict.fromkeys(filter(None, named)))
     return Gate(body.metadata.name, at.document.file, script, spec.profile, objectives, dashboards)
+
+
+def _script(path: Path) -> tuple[Path, bool]:
+    """Return where a script is, and whether it is there: it is not behind a name that no file can have."""
+    try:
+        script = path.resolve()
+        return script, script.is_file()
+    except (OSError, RuntimeError, ValueError):
+        # Too long a name, a folder that is closed; a circle of links; a character that the file system can't spell.
+        return path, False
 
 
 def _require_distinct(body: ReleaseGateDocument, place: Place, findings: Findings) -> None:

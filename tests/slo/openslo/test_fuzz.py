@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.specification import intact, mutated, require_answer
+from benchmarks.specification import each_nasty, intact, mutated, require_answer
 from slo.openslo.promql import QueryError, Selector, parse_query
 
 SEEDS = intact()
@@ -16,6 +16,12 @@ SEEDS = intact()
 @pytest.mark.parametrize("raw", SEEDS, ids=["shipped", "good"])
 def test_what_is_mutated_was_sound(raw):
     assert require_answer(raw)
+
+
+@pytest.mark.parametrize("about", [b"script:", b"alertAfter: 2m", b"targetPercent:"])
+def test_every_nasty_value_is_taken_or_explained(about):
+    for raw in each_nasty(SEEDS[1], about):
+        require_answer(raw)
 
 
 @settings(max_examples=60, deadline=None)
