@@ -172,12 +172,165 @@ def test_batches_of_processes_that_share_a_file_are_whole_and_each_is_there_once
         process.stdin.write("!")
         process.stdin.close()
     assert [process.wait(PATIENCE) for process in processes] == [0, 0, -9]
-    with path.open("rb") as file:
-        batches = list(read_batches(file))
-        assert file.read() == b""
     each: dict[bytes, list[int]] = defaultdict(list)
-    for batch in batches:
+    for batch in batches_of(path):
         (line,) = set(batch.splitlines())
         writer, number = line.split()
         each[writer].append(int(number))
     assert list(each.values()) == [list(range(300))] * 4
+
+
+LOCKED_OUT = """
+import errno, os, socket, sys
+from pathlib import Path
+from telemetry.file_exporter import FileExporter
+from telemetry.span_queue import Unavailable
+exporter = FileExporter(Path(sys.argv[1]))
+exporter.export(b"parent's", 1, 1.0)
+if child := os.fork():
+    sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+real = os.open
+def refuse(*_):
+    raise PermissionError(errno.EACCES, "Permission denied")
+def refused():
+    try:
+        exporter.export(b"secret", 1, 1.0)
+    except Unavailable as error:
+        return str(error).endswith("Permission denied")
+os.open = refuse
+assert refused()
+# Whatever number the file had, a client's connection may have by now.
+ours, theirs = socket.socketpair()
+ours.setblocking(False), theirs.setblocking(False)
+assert refused()
+os.open = real
+exporter.export(b"child's", 1, 1.0)
+assert ours.send(b"answer")
+assert theirs.recv(100) == b"answer"
+"""
+
+
+def run(code: str, path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code, str(path)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def batches_of(path: Path) -> list[bytes]:
+    with path.open("rb") as file:
+        batches = list(read_batches(file))
+        assert file.read() == b""
+    return batches
+
+
+def test_a_child_that_may_not_open_the_file_tries_again_and_writes_nowhere_else(tmp_path: Path):
+    path = tmp_path / "spans.otlp"
+    run(LOCKED_OUT, path)
+    assert batches_of(path) == [b"parent's", b"child's"]
+
+
+DAEMON = """
+import os, sys
+from pathlib import Path
+from telemetry.file_exporter import FileExporter
+exporter = FileExporter(Path(sys.argv[1]))
+if child := os.fork():
+    sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+os.closerange(3, 256)
+others = [os.pipe() for _ in range(20)]
+exporter.export(b"child's", 1, 1.0)
+for read, write in others:
+    assert os.write(write, b"x") and os.read(read, 9) == b"x"
+"""
+
+
+def test_a_child_that_has_closed_every_descriptor_keeps_those_it_opened_since(tmp_path: Path):
+    path = tmp_path / "spans.otlp"
+    run(DAEMON, path)
+    assert batches_of(path) == [b"child's"]
+
+
+def test_a_lock_that_nobody_lets_go_of_is_waited_for_as_long_as_allowed(tmp_path: Path):
+    path = tmp_path / "spans.otlp"
+    exporter = FileExporter(path)
+    with path.open("rb") as stopped:
+        fcntl.flock(stopped, fcntl.LOCK_EX)
+        with pytest.raises(Unavailable, match="locked by another process"):
+            exporter.export(b"waits", 1, 0.02)
+    exporter.export(b"waited", 1, 0.02)
+    assert batches_of(path) == [b"waited"]
+
+
+KILLED_WRITING = """
+import os, signal, sys
+from pathlib import Path
+from telemetry.file_exporter import FileExporter
+exporter = FileExporter(Path(sys.argv[1]))
+if not os.fork():
+    sys.stdin.read()
+    os._exit(0)
+os.write = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+exporter.export(b"torn", 1, 1.0)
+"""
+
+
+def test_who_is_killed_while_he_writes_leaves_no_lock_to_a_child_that_lives_on(tmp_path: Path):
+    path = tmp_path / "spans.otlp"
+    command = [sys.executable, "-c", KILLED_WRITING, str(path)]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE) as process:
+        assert process.wait(PATIENCE) == -9
+        FileExporter(path).export(b"another's", 1, PATIENCE)
+        assert process.stdin is not None
+        process.stdin.close()
+    assert batches_of(path) == [b"another's"]
+
+
+@pytest.mark.parametrize("size", [100, 101, 999, 5_000, 20_000])
+def test_a_file_that_was_emptied_and_has_grown_again_loses_nothing_of_what_others_wrote(tmp_path: Path, size: int):
+    path = tmp_path / "spans.otlp"
+    one, other = FileExporter(path), FileExporter(path)
+    one.export(b"1" * 10_000, 1, 1.0)
+    path.write_bytes(b"")
+    # Also one that looks, from the end of what was there, like a length of 0.
+    theirs = [b"%03d" % n + bytes(size) for n in range(30_000 // size)]
+    for body in theirs:
+        other.export(body, 1, 1.0)
+    one.export(b"last", 1, 1.0)
+    assert batches_of(path) == [*theirs, b"last"]
+
+
+def test_a_file_of_equal_size_in_the_place_of_the_emptied_one_is_another(tmp_path: Path):
+    path = tmp_path / "spans.otlp"
+    one, other = FileExporter(path), FileExporter(path)
+    one.export(b"1" * 16, 1, 1.0)
+    path.write_bytes(b"")
+    other.export(b"2" * 16, 1, 1.0)
+    with path.open("ab") as killed:
+        killed.write(b"\x00\x00")
+    one.export(b"3" * 16, 1, 1.0)
+    assert batches_of(path) == [b"2" * 16, b"3" * 16]
+
+
+def test_a_file_that_was_deleted_or_renamed_is_made_anew(tmp_path: Path):
+    path = tmp_path / "spans.otlp"
+    exporter = FileExporter(path)
+    exporter.export(b"deleted", 1, 1.0)
+    path.unlink()
+    exporter.export(b"rotated", 1, 1.0)
+    path.rename(tmp_path / "spans.otlp.1")
+    exporter.export(b"here", 1, 1.0)
+    assert (batches_of(tmp_path / "spans.otlp.1"), batches_of(path)) == ([b"rotated"], [b"here"])
+
+
+def test_a_folder_that_is_gone_is_unavailable_and_the_file_returns_with_it(tmp_path: Path):
+    path = tmp_path / "folder" / "spans.otlp"
+    exporter = FileExporter(path)
+    path.parent.rename(tmp_path / "elsewhere")
+    with pytest.raises(Unavailable, match="No such file"):
+        exporter.export(b"waits", 1, 1.0)
+    path.parent.mkdir()
+    exporter.export(b"waits", 1, 1.0)
+    exporter.close()
+    exporter.close()
+    assert batches_of(path) == [b"waits"]
