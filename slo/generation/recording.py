@@ -11,13 +11,16 @@ from typing import Final
 
 from slo.generation.model import Group, Labels, Record
 from slo.generation.numbers import exact, percent
-from slo.openslo.durations import DAY, MINUTE, window
+from slo.openslo.durations import DAY, HOUR, MINUTE, window
 from slo.openslo.model import WINDOW, Sli, Slo, Window
 
 ID: Final = "sloth_id"
 SERVICE: Final = "sloth_service"
 NAME: Final = "sloth_slo"
 SLOTH_WINDOW: Final = "sloth_window"
+
+# What Sloth's dashboards can be asked for: they show a window that is not recorded as an SLI of 100 %.
+SHOWN: Final = tuple(map(window, (5 * MINUTE, 30 * MINUTE, HOUR, 2 * HOUR, 6 * HOUR, DAY, 3 * DAY)))
 
 # What is counted at a time; the period's ratio is made of these.
 STEP: Final = window(5 * MINUTE)
@@ -69,10 +72,11 @@ def _increments(slo: Slo) -> tuple[Record, ...]:
 
 
 def _ratios(slo: Slo) -> tuple[Record, ...]:
-    windows = {STEP, *(side for alert in slo.alerts for side in (alert.short, alert.long))} - {slo.window}
+    windows = {*SHOWN, *(side for alert in slo.alerts for side in (alert.short, alert.long))}
     return tuple(
         Record(ratio_name(period), _ratio(slo.sli, period), _labels(slo, period))
         for period in sorted(windows, key=lambda period: period.seconds)
+        if period.seconds < slo.window.seconds
     )
 
 

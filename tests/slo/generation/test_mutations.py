@@ -21,17 +21,17 @@ TABLE, K6 = "slo.md", "k6/checkout.json"
 
 # A policy's alert, its SLOs, another window, and which windows are looked back over then and now by nobody else.
 POLICIES = {
-    "outage": ("Outage", SLOS[:3], "48m", ["rate1h", "rate48m", "rate4m"], ["1h", "48m"]),
-    "fast-burn": ("FastBurn", SLOS, "4h", ["rate30m", "rate4h", "rate20m"], ["6h", "4h"]),
-    "burn": ("Burn", SLOS, "10h", ["rate1d", "rate2h", "rate10h", "rate50m"], ["1d", "10h"]),
-    "slow-burn": ("SlowBurn", SLOS, "2d", ["rate3d", "rate2d", "rate4h"], ["3d", "2d"]),
+    "outage": ("Outage", SLOS[:3], "48m", ["rate48m", "rate4m"], ["1h", "48m"]),
+    "fast-burn": ("FastBurn", SLOS, "4h", ["rate4h", "rate20m"], ["6h", "4h"]),
+    "burn": ("Burn", SLOS, "10h", ["rate10h", "rate50m"], ["1d", "10h"]),
+    "slow-burn": ("SlowBurn", SLOS, "2d", ["rate2d", "rate4h"], ["3d", "2d"]),
 }
 EDGES = {"gateway-latency": ('le="0.8"', 'le="1.0"'), "order-latency": ('le="0.5"', 'le="0.2"')}
 OTHER = {"target": 0.95, "threshold": 2, "alertAfter": "3m", "duration": "28d"}
 
 COUNTED = [
     "slo:sli_bad:increase5m",
-    *(f"slo:sli_error:ratio_rate{each}" for each in ("5m", "30m", "2h", "6h", "1d", "3d")),
+    *(f"slo:sli_error:ratio_rate{each}" for each in ("5m", "30m", "1h", "2h", "6h", "1d", "3d")),
 ]
 BAD = [f"slo:sli_bad:increase{each}" for each in ("6h", "1d", "3d")]
 BURNS = ["slo:current_burn_rate:ratio", "slo:period_burn_rate:ratio"]
@@ -109,7 +109,7 @@ def of_slo(slo: str, key: str) -> list[str]:
     if key == "duration":
         periods = ["slo:sli_error:ratio_rate30d", "slo:sli_error:ratio_rate28d", "slo:time_period:days"]
         return [*periods, "slo:period_burn_rate:ratio", *alerts_of(slo)]
-    outage = ["slo:sli_error:ratio_rate1h", "slo:sli_bad:increase1h"] if slo in POLICIES["outage"][1] else []
+    outage = ["slo:sli_bad:increase1h"] if slo in POLICIES["outage"][1] else []
     return [*COUNTED, *BAD, *outage, camel(slo) + "BucketAbsent"]
 
 
