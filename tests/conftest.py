@@ -19,6 +19,8 @@ NAP_SECONDS = 0.01
 # Tests start processes while gRPC is at work. Its fork handlers start its pollers in the child, whose descriptors exec has just
 # closed: 20 of 300 children aborted before they were anything. gRPC reads this when it is first imported.
 os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
+# An extension that lies in the tree (`make compiled`) is of any age; tests of it build their own.
+os.environ["GOSHOP_TELEMETRY_PURE_PYTHON"] = "1"
 # Whoever started us may ignore SIGHUP (nohup) and SIGINT (a shell's background job); what we start would inherit that.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,18 @@ import pytest
 
 from telemetry import conventions as c
 
-pytestmark = pytest.mark.usefixtures("build")
-
 ROOT = Path(__file__).parents[2]
+
+# Finds the compiled request path in the file that is named in front of the other arguments, "" for pure Python.
+BUILT = """
+import sys
+from importlib.util import spec_from_file_location
+class Built:
+    path = sys.argv.pop(1)
+    def find_spec(self, name, *_):
+        return spec_from_file_location(name, self.path) if name == "telemetry._hotpath" and self.path else None
+sys.meta_path.insert(0, Built())
+"""
 
 # A process whose set-up is changed by two snippets: before it is configured, and afterwards.
 PROCESS = """
@@ -78,6 +88,8 @@ else:
 shop.shutdown()
 print(json.dumps({**told, "seen": seen, "lines": logs.lines, "obstacle": shop.recorder.obstacle}))
 """
+Run = Callable[..., str]
+Process = Callable[..., "Told"]
 ADD = "trace.get_tracer_provider().add_span_processor(Watching())"
 OURS = "provider = tracing.Provider(Resource.create()); provider.{}; trace.set_tracer_provider(provider)"
 NAMES = ("GET", "ours", "theirs")
@@ -99,25 +111,47 @@ class Told:
         return sorted(self.seen) == sorted(f"{what} of {name}" for what in ("start", "end") for name in NAMES)
 
 
-def process(before: str = "", after: str = "", **environ: str) -> Told:
-    command = [sys.executable, "-W", "error", "-c", PROCESS, before, after]
-    done = subprocess.run(
-        command, cwd=ROOT, env=os.environ | environ, capture_output=True, text=True, check=False, timeout=60
-    )
-    assert done.returncode == 0, done.stderr
-    said = json.loads(done.stdout.splitlines()[-1])
-    # The SDK says things of its own about its limits.
-    warnings = [line[c.LOG_MESSAGE] for line in said["lines"] if line[c.LOG_LOGGER].startswith("telemetry.")]
-    return Told(said["kinds"], said.get("spans", {}), said["seen"], warnings, said["obstacle"])
+@pytest.fixture
+def extension(build: str, request: pytest.FixtureRequest) -> str:
+    """The file of the compiled request path, "" for pure Python."""
+    return str(request.getfixturevalue("hotpath").__file__) if build == "compiled" else ""
 
 
-FAST = ["telemetry.request", "telemetry.operations", "opentelemetry.sdk.trace"]
+@pytest.fixture
+def run(extension: str) -> Run:
+    """Run a program on one of the two request paths; returns its last line."""
+
+    def run(code: str, *arguments: str, **environ: str) -> str:
+        command = [sys.executable, "-W", "error", "-c", BUILT + code, extension, *arguments]
+        environ = os.environ | {"GOSHOP_TELEMETRY_PURE_PYTHON": "" if extension else "1"} | environ
+        done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False, timeout=60)
+        assert done.returncode == 0, done.stderr
+        return "".join(done.stdout.splitlines()[-1:])
+
+    return run
+
+
+@pytest.fixture
+def process(run: Run) -> Process:
+    """Serve a request in a process; returns what that said at its end."""
+
+    def process(before: str = "", after: str = "", **environ: str) -> Told:
+        said = json.loads(run(PROCESS, before, after, **environ))
+        # The SDK says things of its own about its limits.
+        warnings = [line[c.LOG_MESSAGE] for line in said["lines"] if line[c.LOG_LOGGER].startswith("telemetry.")]
+        return Told(said["kinds"], said.get("spans", {}), said["seen"], warnings, said["obstacle"])
+
+    return process
+
+
+FAST = {"pure Python": "telemetry.request", "compiled": "telemetry.compiled"}
 SDK = ["opentelemetry.sdk.trace"] * 3
 
 
-def test_without_an_obstacle_spans_are_fast_and_nothing_is_said():
+def test_without_an_obstacle_spans_are_fast_and_nothing_is_said(process: Process, build: str):
     told = process()
-    assert (told.kinds, told.warnings, told.obstacle) == (FAST, [], "")
+    fast = [FAST[build], "telemetry.operations", "opentelemetry.sdk.trace"]
+    assert (told.kinds, told.warnings, told.obstacle) == (fast, [], "")
     belong_together(told)
 
 
@@ -130,7 +164,7 @@ def belong_together(told: Told) -> None:
 
 
 @pytest.mark.parametrize(("before", "after"), [(f"fresh_telemetry(); {ADD}", ""), ("", ADD)], ids=["before", "after"])
-def test_a_processor_sees_every_span_whenever_it_was_added(before: str, after: str):
+def test_a_processor_sees_every_span_whenever_it_was_added(process: Process, before: str, after: str):
     told = process(before, after)
     assert told.seen_whole
     assert told.kinds == SDK
@@ -138,19 +172,19 @@ def test_a_processor_sees_every_span_whenever_it_was_added(before: str, after: s
     belong_together(told)
 
 
-def test_a_processor_that_is_added_later_is_said_once():
+def test_a_processor_that_is_added_later_is_said_once(process: Process):
     told = process("", f"{ADD}; {ADD}")
     assert len(told.warnings) == 1
 
 
-def test_a_provider_that_was_there_first_sees_every_span():
+def test_a_provider_that_was_there_first_sees_every_span(process: Process):
     told = process("provider = TracerProvider(); provider.add_span_processor(Watching()); trace.set_tracer_provider(provider)")  # fmt: skip
     assert told.seen_whole
     assert told.kinds == SDK
     assert told.warnings == ["another tracer provider was there first: its exporters and sampler are used"]
 
 
-def test_a_sampler_of_somebody_s_own_is_asked_about_every_span():
+def test_a_sampler_of_somebody_s_own_is_asked_about_every_span(process: Process):
     told = process(OURS.format("sampler = Asking()"))
     assert told.seen == [f"asked about {name}" for name in NAMES]
     assert told.kinds == SDK
@@ -158,7 +192,7 @@ def test_a_sampler_of_somebody_s_own_is_asked_about_every_span():
     belong_together(told)
 
 
-def test_ids_come_from_a_generator_of_somebody_s_own():
+def test_ids_come_from_a_generator_of_somebody_s_own(process: Process):
     told = process(OURS.format("id_generator = Counting()"))
     ids = sorted(int(number, 16) for span in told.spans.values() for number in span[:2])
     assert max(ids) <= 4
@@ -167,25 +201,25 @@ def test_ids_come_from_a_generator_of_somebody_s_own():
 
 
 @pytest.mark.parametrize("variable", ["OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT"])
-def test_a_limit_of_length_is_kept(variable: str):
+def test_a_limit_of_length_is_kept(process: Process, variable: str):
     told = process(**{variable: "5"})
     assert told.spans["GET"][3]["mine"] == "01234"
     assert (told.kinds, len(told.warnings)) == (SDK, 1)
 
 
-def test_a_low_limit_of_attributes_is_kept():
+def test_a_low_limit_of_attributes_is_kept(process: Process):
     told = process(OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT="3")
     assert len(told.spans["GET"][3]) == 3
     assert (told.kinds, len(told.warnings)) == (SDK, 1)
 
 
-def test_the_sdk_counts_its_own_spans_where_it_is_to():
+def test_the_sdk_counts_its_own_spans_where_it_is_to(process: Process):
     told = process(OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED="true")
     assert (told.kinds, len(told.warnings)) == (SDK, 1)
     belong_together(told)
 
 
-def test_a_disabled_sdk_makes_no_span_and_leaves_out_the_warning():
+def test_a_disabled_sdk_makes_no_span_and_leaves_out_the_warning(process: Process):
     told = process(after=ADD, OTEL_SDK_DISABLED="true")
     assert (told.spans, told.seen) == ({}, [])
     assert not [warning for warning in told.warnings if "cost" in warning]
@@ -204,7 +238,9 @@ def test_a_disabled_sdk_makes_no_span_and_leaves_out_the_warning():
         ("parentbased_traceidratio", "0.0", False),
     ],
 )
-def test_each_sampler_of_the_standard_variable_is_honoured_by_fast_spans(sampler: str, argument: str, *, sampled: bool):
+def test_each_sampler_of_the_standard_variable_is_honoured_by_fast_spans(
+    process: Process, sampler: str, argument: str, *, sampled: bool
+):
     told = process(OTEL_TRACES_SAMPLER=sampler, OTEL_TRACES_SAMPLER_ARG=argument)
     assert told.obstacle == ""
     assert set(told.spans) == (set(NAMES) if sampled else set())
@@ -226,12 +262,9 @@ async def app(scope, receive, send):
 
 
 @pytest.mark.parametrize("start", [True, False])
-def test_a_processor_that_fails_takes_neither_the_answer_nor_the_line(*, start: bool):
+def test_a_processor_that_fails_takes_neither_the_answer_nor_the_line(run: Run, *, start: bool):
     code = PROCESS.replace("logs.lines,", "logs.lines, 'busy': shop.metrics.http_in_progress['GET'].value,")
-    command = [sys.executable, "-c", code, "", FAULTY.format(start=start)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
-    assert done.returncode == 0, done.stderr
-    said = json.loads(done.stdout.splitlines()[-1])
+    said = json.loads(run(code, "", FAULTY.format(start=start)))
     access = [line for line in said["lines"] if line[c.LOG_LOGGER] == c.ACCESS_LOGGER]
     assert [(line[c.LOG_STATUS_CODE], len(line[c.LOG_TRACE_ID])) for line in access] == [(200, 32)]
     assert said["busy"] == 0
@@ -267,14 +300,10 @@ shop.shutdown()
 """
 
 
-def test_a_fork_makes_ids_of_its_own_and_exports_nothing_twice(collector: Any):
+def test_a_fork_makes_ids_of_its_own_and_exports_nothing_twice(run: Run, collector: Any):
     # Nothing is exported before the forks: what waits then is the parent's.
     environ = {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": collector.url, "OTEL_BSP_SCHEDULE_DELAY": "30000"}
-    command = [sys.executable, "-W", "error", "-c", FORK]
-    done = subprocess.run(
-        command, cwd=ROOT, env=os.environ | environ, capture_output=True, text=True, check=False, timeout=60
-    )
-    assert done.returncode == 0, done.stderr
+    run(FORK, **environ)
     names = [span.name for span in collector.spans]
     per_process = {name: names.count(name) for name in names}
     crowd = ("child 0", "child 1", "parent")
