@@ -7,9 +7,10 @@ Source: https://prometheus.io/docs/prometheus/latest/querying/basics/
 
 import json
 import re
-import warnings
 from dataclasses import dataclass
 from typing import Final, Literal, cast
+
+from slo.openslo.re2 import regex_fault
 
 MatchOperator = Literal["=", "!=", "=~", "!~"]
 
@@ -21,9 +22,10 @@ _RANGE: Final = re.compile(r"\[\s*(?:\$window|\$\{window\}|\{\{\s*\.window\s*\}\
 _SPACE: Final = re.compile(r"\s*")
 _ESCAPES: Final = {"n": "\n", "t": "\t", "\\": "\\", '"': '"', "'": "'"}
 _NESTS: Final = {("sum",), ("rate",), ("increase",), ("sum", "rate"), ("sum", "increase")}
-# What RE2 has and Python has not, or warns of: https://github.com/google/re2/wiki/Syntax
-_ONLY_IN_RE2: Final = re.compile(r"\\[pP](\{[^}]*\}|.)|\[:\^?\w+:\]|\\[zCQE]")
-LONGEST: Final = 2000
+# Prometheus' own label for what stands in front of the braces; it takes the name once.
+_METRIC: Final = "__name__"
+# What OpenSLO allows for any text, which a document's query is (slo/openslo/fields.py).
+LONGEST: Final = 1050
 
 EXPECTED: Final = 'expected a selector such as name{label="value"}, alone or in sum(), sum(rate()) or sum(increase())'
 
@@ -121,6 +123,8 @@ class _Reader:
 
     def _matcher(self) -> Matcher:
         label = self._take(_LABEL, "expected the name of a label")
+        if label == _METRIC:
+            raise QueryError(f"the name of the series stands before the braces: take {_METRIC} out")
         operator = cast("MatchOperator", self._take(_OPERATOR, "expected =, !=, =~ or !~"))
         value = _unquoted(self._take(_STRING, "expected a string in quotes"))
         if operator.endswith("~"):
@@ -163,9 +167,5 @@ def _unquoted(text: str) -> str:
 
 
 def _require_regex(pattern: str) -> None:
-    # Prometheus takes RE2; what Python refuses beside its own lacks is surely wrong.
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            re.compile(_ONLY_IN_RE2.sub("x", pattern))
-    except (re.error, OverflowError, RecursionError) as error:
-        raise QueryError(f"{pattern!r} is no regular expression: {error}") from None
+    if fault := regex_fault(pattern):
+        raise QueryError(f"{pattern!r} is no regular expression of Prometheus (RE2): {fault}")

@@ -40,8 +40,9 @@ def test_a_query_is_read_as_its_series(query, selector):
         ('up{5="b"}', "expected the name of a label"),
         (r'up{a="\x41"}', r"unknown escape \x"),
         ('up{a=~"["}', "is no regular expression"),
+        ('up{__name__="up"}', "take __name__ out"),
         ('up{a=~"a{99999999999}"}', "is no regular expression"),
-        ("u" * (LONGEST + 1), "at most 2000 characters"),
+        ("u" * (LONGEST + 1), "at most 1050 characters"),
     ],
 )
 def test_what_hides_its_series_is_refused(query, said):
