@@ -14,6 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from build_extension import NoCompiler, require_compiler
 from setuptools import build_meta
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -44,6 +45,7 @@ def build(folder: Path, *, compiled: bool = False) -> Path:
             shutil.move(package / about, name)
         shutil.copy(ROOT / "LICENSE", name)
         if compiled:
+            require_compiler()
             Path(name, "setup.py").write_text(COMPILED)
         os.chdir(name)
         try:
@@ -55,4 +57,7 @@ def build(folder: Path, *, compiled: bool = False) -> Path:
 
 if __name__ == "__main__":
     arguments = [argument for argument in sys.argv[1:] if argument != "--compiled"]
-    print(build(Path(arguments[0] if arguments else "dist").resolve(), compiled="--compiled" in sys.argv))
+    try:
+        print(build(Path(arguments[0] if arguments else "dist").resolve(), compiled="--compiled" in sys.argv))
+    except NoCompiler as error:
+        sys.exit(f"NOT COMPILED: {error}")

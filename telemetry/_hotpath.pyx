@@ -1,30 +1,32 @@
 # cython: language_level=3
 """The usual request, compiled: begun, answered completely below 500, told of. Anything else is `RequestRecord`'s.
 
-Every method here says and does what the one of the same name in `telemetry.request` does; the tests of both run on both.
+Every method here says and does what the one of the same name in `telemetry.request` does; its tests run on both.
 What is compiled is where the time goes: ids and headers as plain memory instead of formatted strings, the span and the
 access line copied together from cached pieces, and no look-up of attributes by name.
 """
 
 import logging
-import time
+import sys
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.dict cimport PyDict_GetItem
 from cpython.mem cimport PyMem_Free
 from cpython.object cimport PyObject
-from cpython.unicode cimport PyUnicode_DecodeASCII, PyUnicode_FromStringAndSize
+from cpython.unicode cimport PyUnicode_DecodeASCII
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, strlen
 from posix.time cimport CLOCK_MONOTONIC, CLOCK_REALTIME, clock_gettime, timespec
 
 from random import getrandbits
+from threading import get_ident
 
 from opentelemetry import propagate
 from opentelemetry.context import Context
 
-from . import access, histogram, http, otlp, propagation, request
+from . import access, histogram, http, otlp, output, propagation, request
 from .logs import json_text
+from .output import LineOutput
 from .recording import CURRENT_SPAN
 from .shapes import SERVER_ERROR as _SERVER_ERROR
 
@@ -57,6 +59,10 @@ cdef bytes BAGGAGE = b"baggage"
 cdef bytes HOST = b"host"
 cdef bytes USER_AGENT = b"user-agent"
 
+if sys.platform != "linux":
+    # Elsewhere the clock of `time.perf_counter` is another one, and no other was tried.
+    raise ImportError("the compiled request path is for Linux")
+
 cdef enum:
     SAMPLED = 1
     RANDOM = 2
@@ -66,8 +72,10 @@ cdef enum:
     TRACEPARENT_LENGTH = 55
     SECOND = 1_000_000_000
     BATCH = 64
+    TURN_LINES = 256
+    MOST_BOUNDS = 64
 
-if (SERVER_ERROR, FINAL, BATCH) != (_SERVER_ERROR, request.FINAL, histogram.BATCH):
+if (SERVER_ERROR, FINAL, BATCH, TURN_LINES) != (_SERVER_ERROR, request.FINAL, histogram.BATCH, output.TURN_LINES):
     raise ImportError("a constant differs from the one of its module in Python")
 
 cdef bytes _PATH_KEY = request.c.URL_PATH.encode()
@@ -79,76 +87,8 @@ cdef enum:
 cdef bytes _SPAN_ID = access._SPAN_ID.encode()
 cdef bytes _FLAGS = access._FLAGS[0].removesuffix("00").encode()
 
-cdef const char* HEXADECIMAL = "0123456789abcdef"
-# The value of a lower-case hexadecimal digit, 255 for any other byte.
-cdef uint8_t[256] DIGITS
-# Whether JSON has a byte as it is.
-cdef uint8_t[256] PLAIN
-cdef int _i
-for _i in range(256):
-    DIGITS[_i] = 255
-    PLAIN[_i] = 0x20 <= _i < 0x7F and _i != 0x22 and _i != 0x5C
-for _i in range(16):
-    DIGITS[<uint8_t>HEXADECIMAL[_i]] = _i
-
-
-cdef inline int64_t now(int clock) noexcept nogil:
-    cdef timespec moment
-    clock_gettime(clock, &moment)
-    return <int64_t>moment.tv_sec * SECOND + moment.tv_nsec
-
-
-cdef inline bint is_id(const char* text, int length) noexcept nogil:
-    """Tell whether a text is an id: lower-case hexadecimal digits, not all of them 0."""
-    cdef uint8_t any_digit = 0, digit
-    cdef int i
-    for i in range(length):
-        digit = DIGITS[<uint8_t>text[i]]
-        if digit > 15:
-            return False
-        any_digit |= digit
-    return any_digit != 0
-
-
-cdef inline void to_bytes(const char* digits, char* target, int count) noexcept nogil:
-    cdef int i
-    for i in range(count):
-        target[i] = <char>(DIGITS[<uint8_t>digits[2 * i]] << 4 | DIGITS[<uint8_t>digits[2 * i + 1]])
-
-
-cdef inline str hexadecimal(uint64_t number):
-    cdef char[16] digits
-    cdef int i
-    for i in range(16):
-        digits[15 - i] = HEXADECIMAL[number & 15]
-        number >>= 4
-    return PyUnicode_DecodeASCII(digits, 16, NULL)
-
-
-cdef inline const char* utf8(object text, Py_ssize_t* size) except NULL:
-    return PyUnicode_AsUTF8AndSize(text, size)
-
-
-cdef inline char* put(char* target, const char* source, Py_ssize_t size) noexcept nogil:
-    memcpy(target, source, size)
-    return target + size
-
-
-cdef inline char* put_bytes(char* target, bytes source) noexcept:
-    return put(target, PyBytes_AS_STRING(source), PyBytes_GET_SIZE(source))
-
-
-cdef inline char* put_fixed64(char* target, uint8_t tag, int64_t number) noexcept nogil:
-    cdef int i
-    target[0] = <char>tag
-    for i in range(8):
-        target[1 + i] = <char>(number >> 8 * i & 255)
-    return target + 9
-
-
-cdef inline object get(object from_, object key):
-    cdef PyObject* found = PyDict_GetItem(from_, key)
-    return <object>found if found is not NULL else None
+include "_memory.pxi"
+include "_shared.pxi"
 
 
 cdef class RequestCore:
@@ -160,6 +100,8 @@ cdef class RequestCore:
     cdef dict _headers
     # Of the headers: what is asked of every request, and whether there is nothing unusual about them.
     cdef bytes _traceparent, _host, _agent
+    cdef LayerCore _core
+    cdef list _level
     cdef bint _usual
     cdef public int flags
     cdef public bint remote, ended, abandoned, disconnected, escaped, finished, _trailers
@@ -169,30 +111,42 @@ cdef class RequestCore:
         self.started_unix = now(CLOCK_REALTIME)
         self.started = now(CLOCK_MONOTONIC)
         self._layer = layer
+        core = layer.core
+        if core is None:
+            core = layer.core = LayerCore(layer)
+        self._core = core
         self._receive = receive
         self._send = send
         self.status = 0
         self.stacktrace = ""
         self.scope = scope
         self._usual = self._scan(scope["headers"])
+        if not self._usual:
+            # Now: the application may change them.
+            self._headers = dict(scope["headers"])
         cdef str method = scope["method"]
         self.method = method
-        self.known_method = method if method in layer.methods else request.c.OTHER_METHOD
+        self.known_method = method if method in self._core.methods else request.c.OTHER_METHOD
         raw_path = get(scope, "raw_path") or request.raw_path_of(scope)
         path = get(_paths, raw_path)
         self.path = path if path is not None else _paths[raw_path]
-        level = layer.in_progress[self.known_method]
-        (<list?>level._held).append(None)
+        self._level = self._core.in_progress[self.known_method]._held
+        self._level.append(None)
 
     @property
     def headers(self):
         if self._headers is None:
-            self._headers = dict(self.scope["headers"])
+            self._headers = self._few()
         return self._headers
 
     @headers.setter
     def headers(self, dict headers):
         self._headers = headers
+
+    cdef dict _few(self):
+        """Return those headers of a usual request that anybody asks for."""
+        few = {HOST: self._host, USER_AGENT: self._agent, TRACEPARENT: self._traceparent}
+        return {name: value for name, value in few.items() if value is not None}
 
     cdef bint _scan(self, headers) except -1:
         """Look through the headers once; false where `RequestRecord` has to."""
@@ -226,7 +180,7 @@ cdef class RequestCore:
         if (
             not self._usual
             or propagate.get_global_textmap() is not _textmap.usual
-            or not (self._begin() if self._traceparent is None else self._layer.trust_incoming and self._continue(self._traceparent))
+            or not (self._begin() if self._traceparent is None else self._continue(self._traceparent))
         ):
             return _Record.start_span(self)
         return _Context({_current_span: self})
@@ -243,9 +197,13 @@ cdef class RequestCore:
     cdef bint _continue(self, bytes traceparent) except -1:
         """Take the caller's ids; false when the header is not a usual one (then nothing is taken)."""
         cdef const char* text = PyBytes_AS_STRING(traceparent)
-        if PyBytes_GET_SIZE(traceparent) != TRACEPARENT_LENGTH or memcmp(text, "00-", 3) or text[35] != c"-" or text[52] != c"-":
+        if not self._core.trusted:
             return False
-        cdef uint8_t high = DIGITS[<uint8_t>text[53]], low = DIGITS[<uint8_t>text[54]]
+        if PyBytes_GET_SIZE(traceparent) != TRACEPARENT_LENGTH or memcmp(text, "00-", 3):
+            return False
+        if text[35] != c"-" or text[52] != c"-":
+            return False
+        cdef uint8_t high = value_of(text[53]), low = value_of(text[54])
         if high > 15 or low > 15 or not is_id(text + 3, 32) or not is_id(text + 36, 16):
             return False
         cdef int flags = high << 4 | low
@@ -284,7 +242,6 @@ cdef class RequestCore:
 
     cdef list _headers_of(self, list headers):
         cdef char[TRACEPARENT_LENGTH] traceresponse
-        cdef Py_ssize_t size
         cdef list told = []
         for header in headers:
             name = header[0]
@@ -292,9 +249,9 @@ cdef class RequestCore:
                 return _with_trace_headers(headers, self.traceparent, self.trace_id)
             told.append(header)
         memcpy(traceresponse, "00-", 3)
-        memcpy(traceresponse + 3, utf8(self.trace_id, &size), 32)
+        memcpy(traceresponse + 3, digits_of(self.trace_id, 32), 32)
         traceresponse[35] = c"-"
-        memcpy(traceresponse + 36, utf8(self.span_id, &size), 16)
+        memcpy(traceresponse + 36, digits_of(self.span_id, 16), 16)
         traceresponse[52] = c"-"
         traceresponse[53] = HEXADECIMAL[self.flags >> 4 & 15]
         traceresponse[54] = HEXADECIMAL[self.flags & 15]
@@ -319,113 +276,89 @@ cdef class RequestCore:
             return
         self.finished = True
         cdef int64_t duration = self.last_sent - self.started
-        layer, scope = self._layer, self.scope
-        level = layer.in_progress[self.known_method]
-        (<list?>level._held).pop()
+        cdef LayerCore core = self._core
+        cdef ShapeCore shape
+        cdef PeerCore peer
+        self._level.pop()
         try:
-            route = get(scope, "path_template") or http.route_of(scope)
-            shape = get(layer.shapes, (self.method, route, self.status, ""))
-            if shape is None:
-                shape = layer.shapes.make(self.known_method, self.method, route, self.status, "")
-            peer = self._peer()
-            self._observe(shape.cell, duration)
-            layer.write(self._line(shape, peer, duration))
+            route = get(self.scope, "path_template") or http.route_of(self.scope)
+            shape_told = get(core.shapes, (self.method, route, self.status, ""))
+            if shape_told is None:
+                shape_told = core.shapes.make(self.known_method, self.method, route, self.status, "")
+            peer_told = self._peer()
+            shape, peer = core_of(shape_told, ShapeCore), core_of(peer_told, PeerCore)
+            shape.observe(duration, self.trace_id if self.flags & SAMPLED else None)
+            core.tell(self._line(shape, peer, duration))
             if self._notes is not None or self.tracestate:
-                self.end_span(shape, peer, duration)
-            else:
-                self.ended = True
-                take = self.recorder.outlet.take
-                if self.flags & SAMPLED and take is not None:
-                    take(self.recorder.envelope, self._span(shape, peer, duration))
+                self.end_span(shape_told, peer_told, duration)
+                return
+            self.ended = True
+            take = self.recorder.outlet.take
+            if self.flags & SAMPLED and take is not None:
+                take(self.recorder.envelope, self._span(shape, peer, duration))
         except Exception:
             # What telemetry is given to call (a processor, say) may be wrong; the request is not.
             logger.exception("not everything could be told of %s %s", self.method, self.path)
 
-    cdef int _observe(self, cell, int64_t duration) except -1:
-        cdef list fresh = cell._fresh
-        cdef tuple bounds
-        cdef Py_ssize_t bucket = 0
-        if self.flags & SAMPLED:
-            bounds = cell._bounds
-            while bucket < len(bounds) and <int64_t>bounds[bucket] < duration:
-                bucket += 1
-            cell._exemplars[bucket] = (self.trace_id, duration, now(CLOCK_REALTIME) / 1e9)
-        fresh.append(duration)
-        if len(fresh) >= BATCH:
-            cell.count_if_free()
-        return 0
-
     cdef object _peer(self):
         cdef dict scope = self.scope
         client = get(scope, "client")
-        peers = self._layer.peers
-        if not self._usual or self._host is None or b":" not in self._host:
+        peers = self._core.peers
+        if not self._usual or self._host is None:
             return peers.of(scope, self.headers)
-        key = self._host, b"" if self._agent is None else self._agent, client[0] if client else "", get(scope, "scheme"), get(scope, "http_version"), ""
+        server = None
+        if b":" not in self._host:
+            server = get(scope, "server")
+            server = server if type(server) is tuple else tuple(server or ())
+        agent = b"" if self._agent is None else self._agent
+        key = self._host, agent, client[0] if client else "", get(scope, "scheme"), get(scope, "http_version"), server
         peer = get(peers, key)
         return peer if peer is not None else peers.of(scope, self.headers)
 
-    cdef bytes _line(self, shape, peer, int64_t duration):
+    cdef bytes _line(self, ShapeCore shape, PeerCore peer, int64_t duration):
         cdef int64_t end = self.started_unix + duration
         cdef int64_t second = end // SECOND
         cdef int micros = <int>(end % SECOND // 1000)
-        clock = _clock.last
+        cdef Py_ssize_t moment_size, path_size
+        cdef char[32] milliseconds
+        cdef int digits = write_milliseconds(milliseconds, duration)
+        cdef tuple clock = _clock.last
         if clock[0] != second:
             clock = _clock.tick(second)
-        cdef int kind
-        cdef char* milliseconds = PyOS_double_to_string(duration / 1e6, c"f", 3, 0, &kind)
-        try:
-            return self._joined(clock[1], micros, shape, peer, milliseconds)
-        finally:
-            PyMem_Free(milliseconds)
-
-    cdef bytes _joined(self, str moment, int micros, shape, peer, const char* milliseconds):
-        cdef Py_ssize_t sizes[9]
-        cdef const char* texts[9]
         cdef str path = json_path(self.path)
-        cdef str before_path = shape.before_path, message_end = shape.message_end, after_ids = shape.after_ids
-        cdef str after_path = shape.after_path, line = peer.line, end = shape.end
-        texts[0] = utf8(moment, &sizes[0])
-        texts[1] = utf8(before_path, &sizes[1])
-        texts[2] = utf8(path, &sizes[2])
-        texts[3] = utf8(message_end, &sizes[3])
-        texts[4] = utf8(after_ids, &sizes[4])
-        texts[5] = utf8(after_path, &sizes[5])
-        texts[6] = utf8(line, &sizes[6])
-        texts[7] = utf8(end, &sizes[7])
-        cdef Py_ssize_t length = strlen(milliseconds), total, unused
+        cdef const char* moment = utf8(clock[1], &moment_size)
+        cdef const char* path_text = utf8(path, &path_size)
+        cdef Py_ssize_t ids = 32 + PyBytes_GET_SIZE(_SPAN_ID) + 16 + PyBytes_GET_SIZE(_FLAGS) + 2
+        # The path twice, once without its quotes; at the end a brace and a line feed.
+        cdef Py_ssize_t own = moment_size + 6 + ids + 2 * path_size - 2 + digits + 2
+        cdef bytes encoded = PyBytes_FromStringAndSize(NULL, own + shape.line_size + PyBytes_GET_SIZE(peer.line))
+        cdef char* at = put(PyBytes_AS_STRING(encoded), moment, moment_size)
         cdef int i
-        total = 6 + 32 + PyBytes_GET_SIZE(_SPAN_ID) + 16 + PyBytes_GET_SIZE(_FLAGS) + 2 + length + sizes[2] - 2 + 2
-        for i in range(8):
-            total += sizes[i]
-        cdef bytes encoded = PyBytes_FromStringAndSize(NULL, total)
-        cdef char* at = PyBytes_AS_STRING(encoded)
-        at = put(at, texts[0], sizes[0])
         for i in range(5, -1, -1):
             at[i] = <char>(c"0" + micros % 10)
             micros //= 10
-        at = put(at + 6, texts[1], sizes[1])
-        at = put(at, texts[2] + 1, sizes[2] - 2)
-        at = put(at, texts[3], sizes[3])
-        at = put(at, utf8(self.trace_id, &unused), 32)
+        at = put_bytes(at + 6, shape.before_path)
+        at = put(at, path_text + 1, path_size - 2)
+        at = put_bytes(at, shape.message_end)
+        at = put(at, digits_of(self.trace_id, 32), 32)
         at = put_bytes(at, _SPAN_ID)
-        at = put(at, utf8(self.span_id, &unused), 16)
+        at = put(at, digits_of(self.span_id, 16), 16)
         at = put_bytes(at, _FLAGS)
         at[0] = HEXADECIMAL[self.flags >> 4 & 15]
         at[1] = HEXADECIMAL[self.flags & 15]
-        at = put(at + 2, texts[4], sizes[4])
-        at = put(at, texts[2], sizes[2])
-        at = put(at, texts[5], sizes[5])
-        at = put(at, milliseconds, length)
-        at = put(at, texts[6], sizes[6])
-        at = put(at, texts[7], sizes[7])
+        at = put_bytes(at + 2, shape.after_ids)
+        at = put(at, path_text, path_size)
+        at = put_bytes(at, shape.after_path)
+        at = put(at, milliseconds, digits)
+        at = put_bytes(at, peer.line)
+        at = put_bytes(at, shape.end)
         at[0] = c"}"
         at[1] = c"\n"
         return encoded
 
-    cdef bytes _span(self, shape, peer, int64_t duration):
-        cdef bytes body = shape.template.body, whose = peer.body, rest = b"", path
-        cdef Py_ssize_t path_size, unused
+    cdef bytes _span(self, ShapeCore shape, PeerCore peer, int64_t duration):
+        cdef bytes body = shape.body, whose = peer.body, rest = b"", path
+        cdef Py_ssize_t path_size
         cdef const char* path_text = NULL
         cdef bint root = not self.parent_id
         cdef uint32_t flags = self.flags | (0x300 if self.remote else 0x100)
@@ -437,18 +370,20 @@ cdef class RequestCore:
         else:
             path = _url_path(self.path)
             path_size = PyBytes_GET_SIZE(path)
-        cdef Py_ssize_t size = 28 + (0 if root else 10) + 6 + 18 + PyBytes_GET_SIZE(body) + PyBytes_GET_SIZE(whose) + path_size + PyBytes_GET_SIZE(rest)
+        # Ids, flags and times; then what is as long as it is.
+        cdef Py_ssize_t size = 28 + (0 if root else 10) + 6 + 18
+        size += PyBytes_GET_SIZE(body) + PyBytes_GET_SIZE(whose) + path_size + PyBytes_GET_SIZE(rest)
         cdef bytes head = otlp.SPAN_HEADS[size]
         cdef bytes encoded = PyBytes_FromStringAndSize(NULL, PyBytes_GET_SIZE(head) + size)
         cdef char* at = put_bytes(PyBytes_AS_STRING(encoded), head)
         at[0], at[1] = 0x0A, 16
-        to_bytes(utf8(self.trace_id, &unused), at + 2, 16)
+        to_bytes(digits_of(self.trace_id, 32), at + 2, 16)
         at[18], at[19] = 0x12, 8
-        to_bytes(utf8(self.span_id, &unused), at + 20, 8)
+        to_bytes(digits_of(self.span_id, 16), at + 20, 8)
         at += 28
         if not root:
             at[0], at[1] = 0x22, 8
-            to_bytes(utf8(self.parent_id, &unused), at + 2, 8)
+            to_bytes(digits_of(self.parent_id, 16), at + 2, 8)
             at += 10
         at[0], at[1] = <char>0x85, 1
         at[2], at[3], at[4], at[5] = <char>(flags & 255), <char>(flags >> 8), 0, 0
@@ -486,6 +421,6 @@ cdef str json_path(str path):
         return json_text(path)
     text = utf8(path, &size)
     for i in range(size):
-        if not PLAIN[<uint8_t>text[i]]:
+        if not is_plain(text[i]):
             return json_text(path)
     return f'"{path}"'

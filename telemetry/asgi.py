@@ -81,6 +81,8 @@ class TelemetryMiddleware:
         self.shapes = Shapes(telemetry.service, telemetry.metrics)
         self.peers = Peers()
         self._usual = compiled.Request
+        # What the compiled path keeps of all this, made by its first request.
+        self.core: object = None
         self._exclude = frozenset(exclude)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -119,8 +121,8 @@ class TelemetryMiddleware:
             return SdkRequest if http else SdkHandshake
         if not http:
             return Handshake
-        # The compiled one takes ASGI at its word: a scope is a dict.
-        return self._usual if type(scope) is dict else SlottedRequest
+        # The compiled one takes ASGI at its word: a scope is a dict, a method a string.
+        return self._usual if type(scope) is dict and type(scope.get("method")) is str else SlottedRequest
 
     def _flushing(self, send: Send) -> Send:
         """Export what is queued before the server learns that the application has stopped: it may end at once then."""

@@ -36,13 +36,25 @@ STANDARD: Final = frozenset(
 class Shape:
     """What requests of one method, route, status and error share."""
 
-    __slots__ = ("after_ids", "after_path", "before_path", "cell", "end", "failed", "message_end", "template")
+    __slots__ = (
+        "after_ids",
+        "after_path",
+        "before_path",
+        "cell",
+        "compiled",
+        "end",
+        "failed",
+        "message_end",
+        "template",
+    )
 
     def __init__(self, asked: tuple[str, str], route: str, status: int, error_type: str, *, service: str, cell: Cell) -> None:  # fmt: skip
         known, method = asked
         said = "HTTP" if known is c.OTHER_METHOD else method
         self.failed = bool(error_type)
         self.cell = cell
+        # The same as the compiled path wants it, which makes it when it needs it; a peer's likewise.
+        self.compiled: object = None
         attributes = {
             c.HTTP_REQUEST_METHOD: known,
             c.HTTP_REQUEST_METHOD_ORIGINAL: method if known is c.OTHER_METHOD else "",
@@ -84,7 +96,7 @@ class Shapes(dict[tuple[str, str, int, str], Shape]):
 class Peer:
     """Who asked, and over which connection: the caller's part of a span and of an access line."""
 
-    __slots__ = ("attributes", "body", "line")
+    __slots__ = ("attributes", "body", "compiled", "line")
 
     def __init__(self, scope: Mapping[str, Any], host: bytes, agent: bytes) -> None:
         address, port = host_and_port(host.decode("latin-1"), scope.get("server"))
@@ -101,10 +113,11 @@ class Peer:
             }
         )
         self.body = otlp.attributes(self.attributes)
+        self.compiled: object = None
         self.line = f',"{c.LOG_CLIENT}":{json_text(who)}'
 
 
-PeerKey = tuple[bytes, bytes, str, str | None, str | None, str]
+PeerKey = tuple[bytes, bytes, str, str | None, str | None, tuple[Any, ...] | None]
 
 
 class Peers(dict[PeerKey, Peer]):
@@ -114,7 +127,7 @@ class Peers(dict[PeerKey, Peer]):
         """Return the peer of a request."""
         host, agent = headers.get(b"host", b""), headers.get(b"user-agent", b"")
         client = scope.get("client")
-        server = "" if b":" in host else str(scope.get("server"))
+        server = None if b":" in host else tuple(scope.get("server") or ())
         key = host, agent, client[0] if client else "", scope.get("scheme"), scope.get("http_version"), server
         return self.get(key) or self._make(key, scope)
 

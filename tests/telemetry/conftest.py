@@ -49,7 +49,7 @@ def hotpath(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The compiled request path, as `make compiled` builds it; it lies elsewhere, so that nothing else takes it."""
     command = [sys.executable, str(ROOT / "scripts" / "build_extension.py"), str(tmp_path_factory.mktemp("hotpath"))]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if "a C compiler and Python's headers are needed" in done.stderr:
+    if done.stderr.startswith("NOT COMPILED"):
         pytest.skip(f"NOT RUN, the compiled request path: {done.stderr.strip()}")
     assert done.returncode == 0, done.stderr
     spec = importlib.util.spec_from_file_location("telemetry._hotpath", done.stdout.strip())

@@ -102,7 +102,7 @@ def test_the_same_sources_make_the_same_wheel(tmp_path: Path):
 def test_a_compiled_wheel_is_for_its_platform_and_serves_requests_by_the_extension(tmp_path: Path):
     command = [sys.executable, str(ROOT / "scripts" / "build_wheel.py"), str(tmp_path), "--compiled"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if "gcc" in done.stderr and "No such file" in done.stderr:
+    if done.stderr.startswith("NOT COMPILED"):
         pytest.skip(f"NOT RUN, the compiled wheel: {done.stderr.strip()}")
     assert done.returncode == 0, done.stderr
     wheel = Path(done.stdout.strip())
