@@ -39,7 +39,7 @@ def compiled_request(core: type[Any]) -> type[RequestRecord]:
 
 def usual_request() -> type[RequestRecord]:
     """Return the class of requests, compiled where it can be."""
-    if os.environ.get("GOSHOP_TELEMETRY_PURE_PYTHON", "0") != "0":
+    if os.environ.get("GOSHOP_TELEMETRY_PURE_PYTHON", "") not in {"", "0"}:
         return SlottedRequest
     try:
         extension = import_module(f".{_NAME}", __package__)
