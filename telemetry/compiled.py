@@ -53,7 +53,7 @@ def usual_request() -> type[RequestRecord]:
         return SlottedRequest
     folder = Path(__file__).parent
     # An installed one has no sources beside it, and comes with the Python that it was built from.
-    if (folder / f"{_NAME}.pyx").exists() and sources_digest(folder) != extension.SOURCES:
+    if (folder / f"{_NAME}.pyx").exists() and sources_digest(folder) != getattr(extension, "SOURCES", ""):
         logger.warning("the compiled request path is left out: it was built from other sources (make compiled)")
         return SlottedRequest
     return compiled_request(extension.RequestCore)
