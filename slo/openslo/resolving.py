@@ -16,7 +16,7 @@ from slo.openslo.documents import (
     SliDocument,
     SloDocument,
 )
-from slo.openslo.durations import DAY, MINUTE, window, window_of
+from slo.openslo.durations import DAY, HOUR, window, window_of
 from slo.openslo.entries import Entry, Findings, Place
 from slo.openslo.indicators import read_sli
 from slo.openslo.model import AlertPolicy, DataSource, Service, Sli, Slo, Window
@@ -26,6 +26,11 @@ SHORTEST: Final = window(DAY)
 LONGEST: Final = window(90 * DAY)
 # https://sre.google/workbook/alerting-on-slos/#6-multiwindow-multi-burn-rate-alerts
 SHORT_WINDOWS: Final = 12
+# Its short window, 5m, has five scrapes at Prometheus' default of one a minute; a rate needs two, and some get lost.
+SHORTEST_LOOK_BACK: Final = window(HOUR)
+# Below, most events may be bad; above, the first bad one in any window that is read leaves no budget.
+SMALLEST_SHARE: Final = Decimal("0.5")
+LARGEST_SHARE: Final = Decimal("0.99999999")
 # Labels of the rules themselves.
 RESERVED_PREFIXES: Final = ("sloth_", "__")
 RESERVED_LABELS: Final = frozenset({"alertname", "severity", "le"})
@@ -67,13 +72,17 @@ def read_alert_policy(
     condition = spec.conditions[0].spec.condition
     at = place.at("conditions", 0, "spec", "condition")
     long = window_of(condition.lookback_window)
+    hold = window_of(condition.alert_after)
     factor = _exact(condition.threshold)
     faults = len(findings.faults)
     if factor <= 0:
         findings.add(at.at("threshold"), f"expected a burn rate above 0, got {factor}")
-    if long.seconds < SHORT_WINDOWS * MINUTE:
-        said = f"expected at least {SHORT_WINDOWS}m, got {long.text!r}: the short window is a twelfth, and at least 1m"
+    if long.seconds < SHORTEST_LOOK_BACK.seconds:
+        said = f"expected at least {SHORTEST_LOOK_BACK.text}, got {long.text!r}: a twelfth, the short window, needs some scrapes"
         findings.add(at.at("lookbackWindow"), said)
+    if hold.seconds > long.seconds:
+        said = f"expected at most {long.text} (lookbackWindow), got {hold.text!r}: an alert that waits longer than it looks back comes too late"
+        findings.add(at.at("alertAfter"), said)
     if len(findings.faults) > faults:
         return None
     return AlertPolicy(
@@ -82,7 +91,7 @@ def read_alert_policy(
         factor=factor,
         long=long,
         short=window(long.seconds // SHORT_WINDOWS),
-        hold=window_of(condition.alert_after),
+        hold=hold,
         display_name=metadata.display_name or "",
         description=spec.description or spec.conditions[0].spec.description,
         no_data=spec.alert_when_no_data,
@@ -161,10 +170,12 @@ def share_fault(written: Decimal, scale: Decimal = Decimal(1)) -> str:
     """Return why a share of good events is no objective, "" when it is one; `scale` is what 100 % are written as."""
     if written == scale:
         return "an objective of 100 % leaves no budget: the first bad event would break it for good"
-    if not 0 < written < scale:
-        meant = "; did you mean targetPercent?" if scale == 1 and 1 < written < 100 else ""  # noqa: PLR2004 - per cent
-        return f"expected a share above 0 and below {scale}, got {written:f}{meant}"
-    return ""
+    if SMALLEST_SHARE <= written / scale <= LARGEST_SHARE:
+        return ""
+    meant = "; did you mean targetPercent?" if scale == 1 and 1 < written < 100 else ""  # noqa: PLR2004 - per cent
+    least, most = (f"{(end * scale).normalize():f}" for end in (SMALLEST_SHARE, LARGEST_SHARE))
+    got = min(f"{written:f}", str(written.normalize()), key=len)
+    return f"expected a share from {least} to {most}, got {got}{meant}"
 
 
 def _period(text: str, place: Place, findings: Findings) -> Window | None:
@@ -211,10 +222,10 @@ def _require_effect(alert: AlertPolicy, objective: Decimal, period: Window, plac
         findings.add(
             place, f"the alert policy {alert.name!r} looks back {alert.long.text}, the window is {period.text}"
         )
-    elif alert.factor * alert.long.seconds >= period.seconds:
+    elif alert.factor * (spent := alert.long.seconds + alert.hold.seconds) >= period.seconds:
         findings.add(
             place,
-            f"the alert policy {alert.name!r} fires when the budget is gone: {alert.long.text} at"
+            f"the alert policy {alert.name!r} fires when the budget is gone: {window(spent).text} at"
             f" {alert.factor:f} times use all that {period.text} have",
         )
 

@@ -12,7 +12,7 @@ words = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_siz
 matchers = st.lists(
     st.tuples(st.sampled_from(["path", "code", "job"]), st.sampled_from(["=", "!="]), words), max_size=3
 )
-windows = st.sampled_from(["12m", "1h", "90m", "6h", "1d"])
+windows = st.sampled_from(["1h", "90m", "6h", "1d"])
 shares = st.integers(50_000, 99_999).map(lambda number: number / 100_000)
 
 

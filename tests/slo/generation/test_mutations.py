@@ -21,7 +21,7 @@ TABLE, K6 = "slo.md", "k6/checkout.json"
 
 # A policy's alert, its SLOs, another window, and which windows are looked back over then and now by nobody else.
 POLICIES = {
-    "outage": ("Outage", SLOS[:3], "48m", ["rate48m", "rate4m"], ["1h", "48m"]),
+    "outage": ("Outage", SLOS[:3], "96m", ["rate96m", "rate8m"], ["1h", "96m"]),
     "fast-burn": ("FastBurn", SLOS, "4h", ["rate4h", "rate20m"], ["6h", "4h"]),
     "burn": ("Burn", SLOS, "10h", ["rate10h", "rate50m"], ["1d", "10h"]),
     "slow-burn": ("SlowBurn", SLOS, "2d", ["rate2d", "rate4h"], ["3d", "2d"]),
