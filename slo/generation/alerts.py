@@ -1,23 +1,35 @@
-"""Alerts of an SLO: a rule for each burn rate over two windows, and one for series that are gone.
+"""Alerts of an SLO: a rule for each burn rate over two windows, and some for what is not counted at all.
 
 Source: https://sre.google/workbook/alerting-on-slos/#6-multiwindow-multi-burn-rate-alerts
 """
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from slo.generation.model import Alert, Group, Labels
 from slo.generation.numbers import exact, percent
 from slo.generation.recording import SLOTH_WINDOW, bad_name, identity, of, over, ratio_name
-from slo.openslo.durations import MINUTE, window
-from slo.openslo.model import AlertPolicy, Severity, Slo
+from slo.openslo.durations import HOUR, MINUTE, window
+from slo.openslo.known_series import TARGET_LABELS
+from slo.openslo.model import AlertPolicy, Severity, Sli, Slo, Window
+from slo.openslo.promql import Selector
 
 # One bad request of ten at night is 10 %, and no reason to wake anybody. On bad events and not on all of them: a guard
 # on the traffic would hide an outage that keeps customers away.
 FEWEST_BAD: Final = 5
 # As long as Prometheus goes on with the last value of a series that is not scraped any more.
 GONE_AFTER: Final = window(5 * MINUTE)
+# A night in which nobody calls a service that was just started.
+NEVER_CALLED_AFTER: Final = window(6 * HOUR)
+# Without a single request for so long, though there were many at this time of day and of the week: customers are kept
+# away before they reach the service. Both, because shops have week-ends.
+QUIET: Final = window(10 * MINUTE)
+USUAL: Final = (" offset 1d", " offset 1w")
+USUALLY_BUSY: Final = 100
+# What names the targets of one service: https://prometheus.io/docs/concepts/jobs_instances/, and our scrape configuration.
+TARGETS: Final = frozenset({"instance", "job", "service"})
 NOTIFY: Final = "notify"
 SEVERITY: Final = "severity"
 SLOTH_SEVERITY: Final = "sloth_severity"
@@ -33,7 +45,7 @@ class Sites:
 
 def alert_group(slo: Slo, sites: Sites) -> tuple[Group, ...]:
     """Return the group of an SLO's alerts; none when it has none."""
-    rules = (*(_burn(slo, policy, sites) for policy in slo.alerts), *_absent(slo, sites))
+    rules = (*(_burn(slo, policy, sites) for policy in slo.alerts), *_missing(slo, sites))
     return (Group(f"sloth-slo-alerts-{slo.id}", rules),) if rules else ()
 
 
@@ -66,44 +78,76 @@ def _burn(slo: Slo, policy: AlertPolicy, sites: Sites) -> Alert:
     )
 
 
-def _absent(slo: Slo, sites: Sites) -> tuple[Alert, ...]:
-    """Return alerts for what no ratio can tell: all series are gone, or a latency's bucket where requests are counted."""
+def _missing(slo: Slo, sites: Sites) -> tuple[Alert, ...]:
+    """Return alerts for what no ratio can tell: nothing is counted, or a latency's bucket is gone."""
     heard = [policy for policy in slo.alerts if policy.no_data]
-    found = []
-    if heard:
-        gravest = min(heard, key=lambda policy: policy.severity != "page")
-        said = f"{slo.sli.everything} has no series: nobody knows whether the objective is met."
-        what = _Gone("Absent", "no data", said, f"absent({slo.sli.everything})")
-        found.append(_gone(slo, what, _severity(gravest.severity, gravest.targets), sites))
+    gone = list(_nothing_counted(slo, min(heard, key=lambda policy: policy.severity != "page"))) if heard else []
     if slo.sli.kind == "latency" and slo.alerts:
         expr = f"absent({slo.sli.events})\nand on ()\n({over(slo.sli.total(), GONE_AFTER)} > 0)"
         said = f"Requests are counted, but {slo.sli.events} has no series: is its le an edge of a bucket?"
-        what = _Gone("BucketAbsent", "no bucket", said, expr)
-        # Nothing is known to be broken but the watching of it.
-        found.append(_gone(slo, what, _severity("ticket", slo.alerts[-1].targets), sites))
-    return tuple(found)
+        gone.append(_Gone("BucketAbsent", "no bucket", said, expr, GONE_AFTER, _ticket(slo)))
+    return tuple(_gone(slo, each, sites) for each in gone)
 
 
 @dataclass(frozen=True, slots=True)
 class _Gone:
-    """What is gone: a name for the alert, in words, and how it is seen."""
+    """What is gone: a name for the alert, in words, how it is seen, for how long, and who is told."""
 
     suffix: str
     what: str
     said: str
     expr: str
+    hold: Window
+    labels: Labels
 
 
-def _gone(slo: Slo, gone: _Gone, labels: Labels, sites: Sites) -> Alert:
+def _nothing_counted(slo: Slo, gravest: AlertPolicy) -> Iterator[_Gone]:
+    """Yield the alerts of a policy that also fires without data: no series, no series of a process that runs, no traffic.
+
+    Series begin with the first call, so that nobody is woken because a service that is up was not called since its start.
+    """
+    everything, loud = slo.sli.everything, _severity(gravest.severity, gravest.targets)
+    absent, up = f"absent({everything})", _up(slo.sli)
+    said = f"{everything} has no series: nobody knows whether the objective is met."
+    yield _Gone("Absent", "no data", said, f"{absent}\nunless on ()\n{up}" if up else absent, GONE_AFTER, loud)
+    if up:
+        said = (
+            f"The service is up, and {everything} has no series: it was not called since its start, or does not count."
+        )
+        yield _Gone("NotCounted", "not counted", said, f"{absent}\nand on ()\n{up}", NEVER_CALLED_AFTER, _ticket(slo))
+    now, yesterday, last_week = (f"sum(increase({everything}[{QUIET.text}]{ago}))" for ago in ("", *USUAL))
+    used_to = "".join(f"\nand on ()\n{then} > {USUALLY_BUSY}" for then in (yesterday, last_week))
+    said = f"{everything} counts nothing, and had more than {USUALLY_BUSY} in {QUIET.text} a day and a week ago."
+    yield _Gone("NoTraffic", "no traffic", said, f"{now} == 0{used_to}", GONE_AFTER, loud)
+
+
+def _up(sli: Sli) -> str:
+    """Return what tells that a target of these series is up, "" where they don't say whose they are.
+
+    Of our own series it is known which labels are the target's. Of others all are taken: where one is not the target's,
+    nothing is found, and nothing is known to be up.
+    """
+    whose = [matcher for matcher in sli.everything.matchers if sli.foreign or matcher.label in TARGET_LABELS]
+    if not any(matcher.label in TARGETS and matcher.operator == "=" and matcher.value for matcher in whose):
+        return ""
+    return f"({Selector('up', tuple(whose))} == 1)"
+
+
+def _gone(slo: Slo, gone: _Gone, sites: Sites) -> Alert:
     # absent() knows the labels of its selector only; labels of alerts are templates, unlike those of records.
     own = {name: _literal(value) for name, value in identity(slo)}
     return Alert(
         name=_camel(slo.name) + gone.suffix,
         expr=gone.expr,
-        hold=GONE_AFTER.text,
-        labels=tuple(sorted({**own, **dict(labels)}.items())),
+        hold=gone.hold.text,
+        labels=tuple(sorted({**own, **dict(gone.labels)}.items())),
         annotations=_annotations(slo, gone.what, _literal(gone.said), sites),
     )
+
+
+def _ticket(slo: Slo) -> Labels:
+    # Nothing is known to be broken but the watching of it.
+    return _severity("ticket", slo.alerts[-1].targets)
 
 
 def _severity(severity: Severity, targets: tuple[str, ...]) -> Labels:
