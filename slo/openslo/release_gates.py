@@ -16,9 +16,10 @@ import msgspec
 from slo.gates import PER_SECOND, RATIO, SECONDS, Gate, Objective, Operator
 from slo.openslo.documents import GateObjective, ReleaseGateDocument, Throughput
 from slo.openslo.entries import Entry, Findings, Place
+from slo.openslo.known_series import TARGET_LABELS
 from slo.openslo.model import Slo
 from slo.openslo.resolving import share_fault
-from telemetry.conventions import HTTP_LABELS, HTTP_REQUEST_DURATION
+from telemetry.conventions import BOUND_LABEL, HTTP_LABELS, HTTP_REQUEST_DURATION
 
 _THROUGHPUT: Final = re.compile(r"(?P<op>>=|>) (?P<number>\S+) requests/s")
 _UNITS: Final = {"ms": Decimal("0.001"), "s": Decimal(1)}
@@ -111,17 +112,20 @@ def _asked_limit(entry: GateObjective, place: Place, findings: Findings) -> Deci
 
 
 def _require_edge(entry: GateObjective, slo: Slo, place: Place, findings: Findings) -> None:
-    """Require that the SLO is about what the load's requests meet: HTTP, and the route that the objective is about."""
-    selector = slo.sli.everything
-    if slo.sli.foreign:
-        return
-    if not selector.metric.startswith(HTTP_REQUEST_DURATION):
+    """Require that the SLO is about what the load's requests meet: HTTP, and the route that the objective is about.
+
+    What narrows the series, beyond the target that they are scraped from, narrows the load's requests only by an
+    endpoint: a tenth of them that fail would be lost among all.
+    """
+    selector = slo.sli.everything.without(BOUND_LABEL)
+    if not slo.sli.foreign and not selector.metric.startswith(HTTP_REQUEST_DURATION):
         said = f"the SLO {slo.name!r} counts {selector.metric}: a load test sees HTTP requests alone"
         findings.add(place.at("sloRef"), said)
         return
-    route = [matcher for label in _ROUTE_LABELS for matcher in selector.of(label)]
+    route = [] if slo.sli.foreign else [matcher for label in _ROUTE_LABELS for matcher in selector.of(label)]
     exact = " ".join(matcher.value for matcher in route if matcher.operator == "=")
-    if route and entry.endpoint != exact:
+    narrowed = any(matcher.label not in TARGET_LABELS for matcher in selector.matchers)
+    if (entry.endpoint != exact) if route else (narrowed and entry.endpoint is None):
         said = f"the SLO {slo.name!r} counts {selector} alone: name the one route that it counts as endpoint"
         findings.add(place.at("sloRef"), said)
 

@@ -82,6 +82,34 @@ def test_an_slo_of_one_route_is_judged_on_that_route_alone(write):
     assert len(faults_of(write(routed))) == 2
 
 
+FOREIGN = SHIPPED.replace(
+    "  displayName: The Prometheus that scrapes the shop\n", "  annotations: {goshop.dev/series: foreign}\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "matchers"),
+    [
+        (FOREIGN, '{job="shop",handler="/checkout"'),
+        (FOREIGN, '{job="shop",code!~"4.."'),
+        (SHIPPED, '{service="gateway",status_code!~"4.."'),
+    ],
+)
+def test_an_slo_of_some_requests_is_not_judged_over_all(write, text, matchers):
+    narrowed = text.replace('{service="gateway"', matchers)
+    assert ["name the one route that it counts as endpoint" in said for said in faults_of(write(narrowed))] == [
+        True
+    ] * 2
+    named = narrowed
+    for slo in ("gateway-latency", "gateway-availability"):
+        named = named.replace(f"sloRef: {slo}\n", f"sloRef: {slo}\n      endpoint: POST /checkout\n")
+    assert {goal.endpoint for goal in load_gate(write(named)).objectives} == {"POST /checkout", ""}
+
+
+def test_an_slo_of_all_that_a_foreign_target_counts_is_judged_over_all(write):
+    assert load_gate(write(FOREIGN.replace('{service="gateway"', '{job="shop"'))).name == "checkout"
+
+
 def test_a_folder_may_have_other_files_but_one_gate(write, tmp_path):
     write(SHIPPED)
     assert load_gate(tmp_path).name == "checkout"
