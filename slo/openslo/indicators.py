@@ -8,6 +8,7 @@ from typing import Final
 from slo.openslo.documents import Metric, RatioMetric, SliSpec
 from slo.openslo.entries import Findings, Place
 from slo.openslo.known_series import BUCKET, INFINITE, edge_fault, label_fault, series_fault, value_fault
+from slo.openslo.matching import implies
 from slo.openslo.model import Counted, DataSource, Sli, SliKind
 from slo.openslo.promql import QueryError, Selector, parse_query
 from telemetry.conventions import BOUND_LABEL
@@ -142,10 +143,14 @@ def _require_part_of(events: _Query, everything: _Query, counted: Counted, findi
         if events.selector.metric.endswith(BUCKET):
             findings.add(events.place, f"{counted} counts {part.metric}, and total counts {whole.metric}")
         return
-    if more := [str(matcher) for matcher in whole.matchers if matcher not in part.matchers]:
-        findings.add(
-            events.place, f"total counts only {', '.join(more)}, and {counted} does not: it is no part of total"
-        )
+    unsaid = [
+        str(matcher)
+        for matcher in whole.matchers
+        if not any(implies(other, matcher) for other in part.of(matcher.label))
+    ]
+    if unsaid:
+        said = f"total counts only {', '.join(unsaid)}: add it to {counted}, which may not be a part of total otherwise"
+        findings.add(events.place, said)
     if part == whole and not events.selector.metric.endswith(BUCKET):
         findings.add(events.place, f"{counted} and total count the same: the ratio is always 1")
 

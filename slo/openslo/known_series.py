@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 from slo.openslo.promql import Matcher
@@ -51,8 +52,11 @@ _RPC_CODES: Final = (
     *("PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED"),
     *("INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED"),
 )
-# What these labels can be; an aborted request has no status.
-_VALUES: Final = {c.HTTP_LABELS[2]: ("", *map(str, range(100, 600))), c.RPC_LABELS[2]: _RPC_CODES}
+# What these labels can be; an aborted request has no status. Beside them stands "5xx" and the like, which the statuses
+# of too many label sets are folded into (telemetry/metrics.py): alone, it is most likely meant as "5..".
+_STATUS: Final = c.HTTP_LABELS[2]
+_FOLDED: Final = frozenset(f"{first}xx" for first in range(1, 6))
+_VALUES: Final = {_STATUS: ("", *map(str, range(100, 600))), c.RPC_LABELS[2]: _RPC_CODES}
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_.|]*")
 
 
@@ -97,9 +101,31 @@ def value_fault(matcher: Matcher) -> str:
     if matcher.operator == "=":
         unknown = [] if matcher.value in known else [matcher.value]
     else:
-        parts = matcher.value.split("|")
-        unknown = [part for part in parts if not any(re.fullmatch(part, value) for value in known)]
+        parts = dict.fromkeys(matcher.value.split("|"))
+        unknown = [part for part in parts if not _is_ever(matcher.label, part)]
+    if folded := [part for part in unknown if part in _FOLDED and matcher.label == _STATUS]:
+        return f'{folded[0]!r} is only what too many series are folded into: write =~"{folded[0][0]}.." for all of them'
     return f"no {matcher.label} is ever {' or '.join(map(repr, unknown))}" if unknown else ""
+
+
+def _is_ever(label: str, part: str) -> bool:
+    """Tell whether a label has a value of letters and digits, in which a dot stands for any of them."""
+    having = _having(label)
+    left = having.get((len(part), -1, ""), frozenset())
+    for at, character in enumerate(part):
+        if character != ".":
+            left &= having.get((len(part), at, character), frozenset())
+    return bool(left)
+
+
+@cache
+def _having(label: str) -> dict[tuple[int, int, str], frozenset[str]]:
+    """Return the known values by their length, a place (-1: any) and the character there: alternatives are many."""
+    found: dict[tuple[int, int, str], set[str]] = {}
+    for value in _VALUES[label]:
+        for at, character in [(-1, ""), *enumerate(value)]:
+            found.setdefault((len(value), at, character), set()).add(value)
+    return {key: frozenset(values) for key, values in found.items()}
 
 
 def edge_fault(name: str, bound: str) -> str:

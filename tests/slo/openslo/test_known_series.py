@@ -8,6 +8,8 @@ from slo.openslo.promql import Matcher
 from telemetry import conventions
 from telemetry.metrics import Metrics
 
+_FOLDED = "'5xx' is only what too many series are folded into: write =~\"5..\" for all of them"
+
 
 @pytest.fixture(scope="module")
 def exported():
@@ -42,6 +44,11 @@ def test_a_histogram_is_three_series():
         (Matcher("status_code", "=~", "500|503"), ""),
         (Matcher("status_code", "=~", "5..|xyz"), "no status_code is ever 'xyz'"),
         (Matcher("status_code", "=", "5.."), "no status_code is ever '5..'"),
+        (Matcher("status_code", "=~", "|5.3|.04"), ""),
+        (Matcher("status_code", "=~", "50|5...|6.."), "no status_code is ever '50' or '5...' or '6..'"),
+        (Matcher("status_code", "=~", "4..|5xx"), _FOLDED),
+        (Matcher("status_code", "=", "5xx"), _FOLDED),
+        (Matcher("rpc_status_code", "=", "5xx"), "no rpc_status_code is ever '5xx'"),
         (Matcher("status_code", "=", "a|b"), "no status_code is ever 'a|b'"),
         (Matcher("status_code", "!=", "xyz"), ""),
         (Matcher("status_code", "=~", "5[0-9]+"), ""),

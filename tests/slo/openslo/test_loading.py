@@ -38,6 +38,15 @@ def test_numbers_are_what_was_written(good):
     assert [str(alert.factor) for alert in slo.alerts] == ["14.4", "1"]
 
 
+def test_errors_of_what_is_no_mistake_of_the_caller_are_a_ratio(folder):
+    text = GOOD.replace(
+        "query: http_request_duration_seconds_count\n",
+        "query: http_request_duration_seconds_count{status_code!~'4..'}\n",
+    ).replace("sloRef: availability\n", "sloRef: availability\n      endpoint: GET /api/products\n")
+    found = parse_specification(text.encode(), str(folder / "spec.yaml")).slo("availability")
+    assert str(found.sli.everything).endswith('{status_code!~"4.."}')
+
+
 def test_windows_are_spelled_as_prometheus_spells_them(good):
     fast, slow = good.slo("availability").alerts
     assert (fast.long, fast.short, fast.hold) == (Window(3600, "1h"), Window(300, "5m"), Window(120, "2m"))
