@@ -4,22 +4,24 @@ Every sampled span that ends is counted once as ended, and then once as exported
 ended = exported + dropped + queued, at any moment.
 """
 
+import contextlib
 import logging
 import os
 import random
+import sys
 import threading
 import time
 import weakref
 from collections import deque
 from dataclasses import dataclass
-from itertools import accumulate, islice
-from typing import Final, Protocol
+from itertools import accumulate, islice, takewhile
+from typing import Any, Final, Protocol
 
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, set_value
 
 from . import conventions as c
 from .metrics import SpanCounts
-from .otlp import Envelope, Groups, export_request, grouped
+from .otlp import Envelope, export_request, grouped
 
 logger = logging.getLogger(__name__)
 
@@ -77,23 +79,24 @@ class SpanQueue:
         self._counts = counts
         self._limits = limits
         self._closed = False
-        self._flush = False
-        # Whether a flush has yet to cut a pause short.
-        self._hurry = False
         self._deadline = float("inf")
         self._failing = False
-        self._told_of_size = False
+        self._told_of_size = self._told_of_thread = False
         self._empty()
         counts.queue = self
         anew = weakref.WeakMethod(self._start_anew)
         os.register_at_fork(after_in_child=lambda: (method := anew()) and method())
 
     def _empty(self) -> None:
-        # Side by side instead of in pairs: 65,536 tuples would be looked at by every full garbage collection.
-        self._spans: deque[bytes] = deque()
-        self._envelopes: deque[Envelope] = deque()
+        # Envelope, span, envelope, span: 65,536 pairs would be looked at by every full garbage collection.
+        self._waiting: deque[Any] = deque()
         self._in_flight = self._flying_bytes = 0
         self._room, self._byte_room = (0 if self._closed else self._limits.spans), self._limits.bytes
+        # How many spans have left, and how many shall without delay, for flushes.
+        self._gone = self._wanted = 0
+        # Whether a flush has yet to cut a pause short.
+        self._hurry = False
+        # How much there is when the thread is to be started, or woken up.
         self._wake_at = 1
         self._lock = self._counts.lock
         self._changed = threading.Condition(self._lock)
@@ -108,7 +111,7 @@ class SpanQueue:
     def queued(self) -> int:
         """How many spans wait or are on their way."""
         with self._lock:
-            return len(self._spans) + self._in_flight
+            return self._held()
 
     def put(self, envelope: Envelope, span: bytes) -> None:
         """Take an ended span, encoded as `otlp.span` does; never waits for anything but the queue's lock."""
@@ -116,21 +119,24 @@ class SpanQueue:
         if size > LARGEST_BATCH:
             self._refuse(size)
             return
-        # Half the cost of `with`, which is half the cost of all this.
-        self._lock.acquire()
         try:
-            self._counts.ended += 1
-            if not self._room or size > self._byte_room:
-                self._counts.dropped[c.DROP_SHUTDOWN if self._closed else c.DROP_FULL] += 1
-                return
-            self._room -= 1
-            self._byte_room -= size
-            self._envelopes.append(envelope)
-            self._spans.append(span)
-            if len(self._spans) == self._wake_at:
-                self._wake()
-        finally:
-            self._lock.release()
+            # Half the cost of `with`, which is half the cost of all this.
+            self._lock.acquire()
+            try:
+                self._counts.ended += 1
+                if not self._room or size > self._byte_room:
+                    self._counts.dropped[c.DROP_SHUTDOWN if self._closed else c.DROP_FULL] += 1
+                    return
+                self._room -= 1
+                self._byte_room -= size
+                # In one call: a signal handler or a finalizer between two of them may end a span as well.
+                self._waiting.extend((envelope, span))
+                if len(self._waiting) >= self._wake_at:
+                    self._wake()
+            finally:
+                self._lock.release()
+        except RuntimeError as error:
+            self._say_that_nobody_exports(error)
 
     def _refuse(self, size: int) -> None:
         self.lose()
@@ -146,28 +152,54 @@ class SpanQueue:
             self._counts.dropped[c.DROP_REJECTED] += 1
 
     def _wake(self) -> None:
-        # The first span starts the thread; then once for each batch: waking a thread costs as much as twenty spans.
-        self._wake_at = self._limits.batch
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="telemetry-export", daemon=True)
-            self._thread.start()
-        else:
+        """Start the thread with the first span, later wake it up for a whole batch: that costs as much as twenty spans.
+
+        Raises `RuntimeError` when no thread is to be had (a limit of the container's, the end of the interpreter).
+        """
+        self._wake_at = sys.maxsize
+        if self._thread is not None:
             self._changed.notify_all()
+            return
+        thread = threading.Thread(target=self._run, name="telemetry-export", daemon=True)
+        try:
+            thread.start()
+        except BaseException:
+            # The next span tries again.
+            self._wake_at = 1
+            raise
+        self._thread = thread
+
+    def _say_that_nobody_exports(self, error: RuntimeError) -> None:
+        # Not under the lock: a handler of somebody's own may end a span, here or in a thread that it waits for.
+        if not self._told_of_thread:
+            self._told_of_thread = True
+            logger.warning("spans wait in the queue, no thread is to be had for their export: %s", error)
 
     def flush(self, timeout: float) -> bool:
-        """Export what is queued now; False when it took longer than `timeout` seconds.
+        """Export what is queued now; False when it took longer than `timeout` seconds, or is lost.
 
-        A batch that waits for its next try has one at once, as the collector may be back.
+        A batch that waits for its next try has one at once, as the collector may be back. Spans that end meanwhile are not
+        waited for.
         """
-        with self._changed:
-            self._flush = self._hurry = True
-            self._changed.notify_all()
-            done = self._changed.wait_for(self._idle, timeout)
-            self._flush = self._hurry = False
-        return done
+        try:
+            with self._changed:
+                wanted = self._gone + self._held()
+                self._hurry = self._held() > 0
+                self._wanted = max(self._wanted, wanted)
+                self._get_going()
+                self._changed.wait_for(lambda: self._gone >= wanted or not self._held(), timeout)
+                return self._gone >= wanted
+        except RuntimeError as error:
+            self._say_that_nobody_exports(error)
+            return False
 
-    def _idle(self) -> bool:
-        return not self._spans and not self._in_flight
+    def _get_going(self) -> None:
+        if self._thread is None and self._waiting:
+            self._wake()
+        self._changed.notify_all()
+
+    def _held(self) -> int:
+        return len(self._waiting) // 2 + self._in_flight
 
     def close(self, timeout: float) -> None:
         """Export what is queued within `timeout` seconds, and count the rest as dropped."""
@@ -176,12 +208,13 @@ class SpanQueue:
                 return
             self._closed, self._room = True, 0
             self._deadline = time.monotonic() + timeout
-            self._changed.notify_all()
-            self._changed.wait_for(self._idle, timeout)
-            lost = len(self._spans) + self._in_flight
+            # Without a thread nobody will ever take what waits.
+            with contextlib.suppress(RuntimeError):
+                self._get_going()
+                self._changed.wait_for(lambda: not self._held(), timeout)
+            lost = self._held()
             self._counts.dropped[c.DROP_SHUTDOWN] += lost
-            self._spans.clear()
-            self._envelopes.clear()
+            self._waiting.clear()
             # From here on the thread's own result no longer counts.
             self._in_flight = 0
             self._changed.notify_all()
@@ -197,46 +230,55 @@ class SpanQueue:
             self._deliver(batch)
         self._exporter.close()
 
-    def _next_batch(self) -> Groups:
-        """Wait for a batch to be full or old enough; empty when there will be none any more."""
+    def _next_batch(self) -> list[Any]:
+        """Return what to export next, as it waited; nothing when the queue is closed and empty."""
         with self._changed:
             while True:
+                self._wake_at = 2 * self._limits.batch
                 self._changed.wait_for(self._due, self._limits.delay)
-                if self._spans:
+                if self._waiting:
+                    self._wake_at = sys.maxsize
                     return self._take()
                 if self._closed:
-                    return {}
+                    return []
 
     def _due(self) -> bool:
-        full = len(self._spans) >= self._limits.batch
-        return full or self._closed or (self._flush and bool(self._spans))
+        full = len(self._waiting) >= 2 * self._limits.batch
+        return full or self._closed or (self._gone < self._wanted and bool(self._waiting))
 
-    def _take(self) -> Groups:
+    def _take(self) -> list[Any]:
         count = self._fitting()
+        if 2 * count >= len(self._waiting):
+            # Nearly always. What ends from here on (see `put`) is the next batch's.
+            taken, self._waiting = self._waiting, deque()
+            self._in_flight = len(taken) // 2
+            return list(taken)
         self._in_flight = count
-        if count == len(self._spans):
-            # Nearly always; the loop waits for the interpreter meanwhile, so that what is said once counts.
-            spans, envelopes = list(self._spans), list(self._envelopes)
-            self._spans.clear()
-            self._envelopes.clear()
-        else:
-            spans = [self._spans.popleft() for _ in range(count)]
-            envelopes = [self._envelopes.popleft() for _ in range(count)]
-        self._flying_bytes = sum(map(len, spans))
-        return {envelopes[0]: spans} if len(set(envelopes)) == 1 else grouped(zip(envelopes, spans, strict=True))
+        return [self._waiting.popleft() for _ in range(2 * count)]
 
     def _fitting(self) -> int:
         """Return how many spans the next batch may have: as many as are asked for, unless they are too large together."""
-        count = min(len(self._spans), self._limits.batch)
+        count = min(len(self._waiting) // 2, self._limits.batch)
         if self._limits.bytes - self._byte_room <= LARGEST_BATCH:
             return count
-        sizes = accumulate(map(len, islice(self._spans, count)))
-        return sum(size <= LARGEST_BATCH for size in sizes)
+        sizes = accumulate(map(len, islice(self._waiting, 1, 2 * count, 2)))
+        return sum(1 for _ in takewhile(LARGEST_BATCH.__ge__, sizes))
 
-    def _deliver(self, batch: Groups) -> None:
-        body, spans = export_request(batch), sum(map(len, batch.values()))
-        # The body holds them all; a batch that waits for its collector need not be in memory twice.
-        batch.clear()
+    def _deliver(self, batch: list[Any]) -> None:
+        spans = len(batch) // 2
+        try:
+            self._flying_bytes = sum(map(len, islice(batch, 1, None, 2)))
+            body = _request(batch)
+            # The body holds them all; a batch that waits for its collector need not be in memory twice.
+            batch.clear()
+            self._export(body, spans)
+        except Exception as error:
+            # Whatever went wrong, the thread lives and the batch is counted.
+            logger.error("spans are lost: %s", error, exc_info=not isinstance(error, Rejected))  # noqa: TRY400 - only defects of ours need a traceback
+            self._settle(refused=spans)
+
+    def _export(self, body: bytes, spans: int) -> None:
+        """Export a batch, however often that takes; raises `Rejected`, and whatever a defective exporter does."""
         backoff = FIRST_BACKOFF
         while self._in_flight:
             try:
@@ -246,10 +288,6 @@ class SpanQueue:
                 # Not all services of a house at the same moment.
                 self._pause(max(backoff * random.uniform(0.8, 1.2), min(error.retry_after, LONGEST_RETRY_AFTER)))  # noqa: S311 - no secret
                 backoff = min(backoff * 2, LAST_BACKOFF)
-            except Exception as error:
-                # Whatever went wrong, the thread lives and the batch is counted.
-                logger.error("spans are lost: %s", error, exc_info=not isinstance(error, Rejected))  # noqa: TRY400 - only defects of ours need a traceback
-                self._settle(refused=spans)
             else:
                 self._recovered()
                 self._settle(refused)
@@ -266,7 +304,9 @@ class SpanQueue:
             if not self._closed:
                 self._room += self._in_flight
             self._byte_room += self._flying_bytes
+            self._gone += self._in_flight
             self._in_flight = self._flying_bytes = 0
+            self._hurry = False
             self._changed.notify_all()
 
     def _pause(self, seconds: float) -> None:
@@ -287,3 +327,10 @@ class SpanQueue:
         if self._failing:
             logger.info("spans are exported again")
         self._failing = False
+
+
+def _request(batch: list[Any]) -> bytes:
+    envelopes, spans = batch[::2], batch[1::2]
+    if len(set(envelopes)) == 1:
+        return export_request({envelopes[0]: spans})
+    return export_request(grouped(zip(envelopes, spans, strict=True)))

@@ -144,7 +144,7 @@ def test_a_shutdown_waits_no_longer_than_its_bound_and_counts_the_rest(make: Mak
 def test_a_shutdown_does_not_wait_for_a_collector_s_retry_after(make: Make):
     queue, counts = make(Script(Unavailable("503", retry_after=60.0)))
     queue.put(*ended())
-    wait(lambda: not queue._spans)
+    wait(lambda: not queue._waiting)
     queue.close(5.0)
     assert counts.exported == 1
 
@@ -160,7 +160,7 @@ def test_a_flush_waits_until_everything_is_out(make: Make):
 def test_a_flush_does_not_wait_for_the_next_try_of_an_outage(make: Make):
     queue, counts = make(Script(Unavailable("503", retry_after=60.0)))
     queue.put(*ended())
-    wait(lambda: not queue._spans)
+    wait(lambda: not queue._waiting)
     assert queue.flush(5.0)
     assert counts.exported == 1
 
