@@ -276,12 +276,13 @@ def rules(paths: tuple[Path, ...], out: Path | None, runbooks: str, dashboards: 
     """Print Prometheus' recording rules and alerts for a specification, in Sloth's names.
 
     PATH is as for `goshop slo check`. With --out the rules of each service, k6's thresholds for each release gate and a
-    table in Markdown are written. Exit code: 0, or 2 when the specification can't be used or the folder not be written.
+    table in Markdown are written, and those that do not follow from PATH any more are removed. Exit code: 0, or 2 when
+    the specification can't be used or the folder not be written.
     """
     with explained():
         from goshop import slo as slo_module  # noqa: PLC0415 - see the module
         from slo.generation.alerts import Sites  # noqa: PLC0415 - see the module
-        from slo.generation.k6 import UnsayableError  # noqa: PLC0415 - see the module
+        from slo.generation.model import UnsayableError  # noqa: PLC0415 - see the module
         from slo.openslo.loading import SpecificationError  # noqa: PLC0415 - see the module
 
         try:

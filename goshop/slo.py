@@ -9,7 +9,8 @@ from typing import Final
 import click
 
 from slo.generation.alerts import Sites
-from slo.generation.artefacts import artefacts, prometheus_rules, write
+from slo.generation.artefacts import artefacts, prometheus_rules
+from slo.generation.folder import remove_stale, write
 from slo.openslo.loading import SpecificationError, load_specification
 from slo.openslo.model import Specification
 
@@ -32,16 +33,36 @@ def run_check(paths: Sequence[Path], *, machine: bool) -> bool:
 
 
 def run_rules(paths: Sequence[Path], sites: Sites, folder: Path | None) -> None:
-    """Print the rules of a specification on stdout, or write everything that follows from it below a folder.
+    """Print the rules of a specification on stdout, or make a folder hold everything that follows from it.
 
-    Raises `SpecificationError`, `slo.generation.k6.UnsayableError` and `OSError`.
+    Raises `SpecificationError`, `slo.generation.model.UnsayableError` and `OSError`.
     """
     specification = load_specification(paths or [SPECS])
     if folder is None:
         click.echo(prometheus_rules(specification, sites).decode(), nl=False)
-        return
-    for path in write(artefacts(specification, sites), folder):
-        click.echo(path)
+    else:
+        files = artefacts(specification, sites)
+        for path in write(files, folder):
+            click.echo(path)
+        for path in remove_stale(files, folder):
+            click.echo(f"goshop: removed {path}: nothing leads to it any more", err=True)
+    _say_relative_links(specification, sites)
+
+
+def _say_relative_links(specification: Specification, sites: Sites) -> None:
+    """Say that a link from "/" on leads nowhere from the message of an alert, where nobody named its site."""
+    alerting = [slo for slo in specification.slos if slo.alerts]
+    links = (
+        ("--runbooks", sites.runbooks, [slo.runbook for slo in alerting]),
+        ("--dashboards", sites.dashboards, [slo.dashboard for slo in alerting]),
+    )
+    for option, site, linked in links:
+        count = sum(link.startswith("/") for link in linked)
+        if count and not site:
+            said = (
+                f"alerts of {_number(count, 'SLO')} have a link that begins with '/' and leads nowhere from a message"
+            )
+            click.echo(f"goshop: {said}: name the site with {option} URL", err=True)
 
 
 def _summary(specification: Specification) -> str:

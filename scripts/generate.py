@@ -58,10 +58,13 @@ def openslo_schema(out: Path) -> None:
 
 def service_levels(out: Path) -> None:
     """Write the rules, thresholds and the table that follow from slo/specs/ to `out`/slo/generated."""
-    from slo.generation.artefacts import artefacts, write  # noqa: PLC0415 - as above
+    from slo.generation.artefacts import artefacts  # noqa: PLC0415 - as above
+    from slo.generation.folder import remove_stale, write  # noqa: PLC0415 - as above
     from slo.openslo.loading import load_specification  # noqa: PLC0415 - as above
 
-    write(artefacts(load_specification([ROOT / "slo" / "specs"])), out / "slo" / "generated")
+    files = artefacts(load_specification([ROOT / "slo" / "specs"]))
+    write(files, out / "slo" / "generated")
+    remove_stale(files, out / "slo" / "generated")
 
 
 def gate_schema(out: Path) -> None:

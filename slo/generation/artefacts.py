@@ -1,11 +1,11 @@
 """Every file that follows from a specification, by its path."""
 
-from pathlib import Path
+from collections.abc import Iterable
 from typing import Final
 
 from slo.generation.alerts import Sites, alert_group
 from slo.generation.k6 import thresholds_json
-from slo.generation.model import Group
+from slo.generation.model import Group, UnsayableError
 from slo.generation.recording import recording_groups
 from slo.generation.table import slo_table
 from slo.generation.yaml_text import rules_yaml
@@ -20,30 +20,34 @@ def groups_of(slo: Slo, sites: Sites) -> tuple[Group, ...]:
 
 
 def prometheus_rules(specification: Specification, sites: Sites = Sites()) -> bytes:  # noqa: B008 - it can't be changed
-    """Return the rules of all SLOs as one file."""
-    return rules_yaml((group for slo in specification.slos for group in groups_of(slo, sites)), HEAD)
+    """Return the rules of all SLOs as one file.
+
+    Raises `UnsayableError` where SLOs are read from several data sources: series that another Prometheus has are absent here.
+    """
+    if len(sources := _sources(specification)) > 1:
+        named = ", ".join(source or "(not named)" for source in sorted(sources))
+        raise UnsayableError(f"the SLOs are read from several data sources, {named}: write a file for each with --out")
+    return _rules(specification.slos, sites)
 
 
 def artefacts(specification: Specification, sites: Sites = Sites()) -> dict[str, bytes]:  # noqa: B008 - as above
     """Return what belongs into a folder: rules a service, thresholds a gate, and the table.
 
-    Raises `slo.generation.k6.UnsayableError`.
+    Rules of several data sources stand in a folder for each. Raises `UnsayableError`.
     """
-    services = dict.fromkeys(slo.service for slo in specification.slos)
-    files = {f"rules/{service}.yaml": _rules_of(service, specification, sites) for service in services}
+    apart = len(_sources(specification)) > 1
+    rules: dict[str, list[Slo]] = {}
+    for slo in specification.slos:
+        source = f"{slo.sli.data_source}/" if apart and slo.sli.data_source else ""
+        rules.setdefault(f"rules/{source}{slo.service}.yaml", []).append(slo)
+    files = {name: _rules(slos, sites) for name, slos in rules.items()}
     files |= {f"k6/{gate.name}.json": thresholds_json(gate) for gate in specification.gates}
     return files | {"slo.md": slo_table(specification, HEAD)}
 
 
-def write(files: dict[str, bytes], folder: Path) -> tuple[Path, ...]:
-    """Write the files below a folder and return their paths; raises `OSError`. Other files are left alone."""
-    for name, content in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-    return tuple(folder / name for name in files)
+def _sources(specification: Specification) -> set[str]:
+    return {slo.sli.data_source for slo in specification.slos}
 
 
-def _rules_of(service: str, specification: Specification, sites: Sites) -> bytes:
-    slos = [slo for slo in specification.slos if slo.service == service]
+def _rules(slos: Iterable[Slo], sites: Sites) -> bytes:
     return rules_yaml((group for slo in slos for group in groups_of(slo, sites)), HEAD)

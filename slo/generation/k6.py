@@ -8,16 +8,16 @@ import json
 from typing import Final
 
 from slo.gates import Gate, Objective
+from slo.generation.model import UnsayableError
 from slo.generation.numbers import exact, written
 
 # The tag of requests that are not of the warm-up (loadtests/k6).
 JUDGED: Final = "phase:judged"
+_THERE: Final = "count>0"
+# What the thresholds of every gate begin with.
+ANY_REQUEST: Final = {f"http_reqs{{{JUDGED}}}": [_THERE]}
 _MILLISECONDS: Final = 3
 _METRICS: Final = {"latency": "http_req_duration", "errors": "http_req_failed", "throughput": "http_reqs"}
-
-
-class UnsayableError(ValueError):
-    """An objective can't be said as a threshold; the message names it and says why."""
 
 
 def thresholds(gate: Gate) -> dict[str, list[str]]:
@@ -30,8 +30,9 @@ def thresholds(gate: Gate) -> dict[str, list[str]]:
     for objective in gate.objectives:
         metric, condition = _metric(gate, objective), _condition(objective)
         found[metric] = [*found.get(metric, ()), condition]
-    counted = {"", *(objective.endpoint for objective in gate.objectives)}
-    return dict(sorted((found | {_judged("http_reqs", route): ["count>0"] for route in counted}).items()))
+    routes = {objective.endpoint for objective in gate.objectives} - {""}
+    counted = {_judged("http_reqs", route): [_THERE] for route in routes}
+    return dict(sorted((found | counted | ANY_REQUEST).items()))
 
 
 def thresholds_json(gate: Gate) -> bytes:

@@ -9,6 +9,10 @@ Labels = tuple[tuple[str, str], ...]
 DEFAULT_INTERVAL: Final = ""
 
 
+class UnsayableError(ValueError):
+    """What a specification says can't be said in the form that was asked for; the message names it and says why."""
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """A recording rule: the series `name` with `labels` is what `expr` gives."""

@@ -40,6 +40,49 @@ def test_links_from_the_root_of_a_site_get_the_site(rules):
     assert 'dashboard_url: "https://grafana.example.org/d/goshop-service?var-service=gateway"' in printed
 
 
+def test_a_link_that_leads_nowhere_from_a_message_is_said(rules):
+    said = rules(GOLDEN / "bad-events.yaml", "--dashboards", "https://grafana.example.org").stderr
+    why = "alerts of 1 SLO have a link that begins with '/' and leads nowhere from a message"
+    assert said == f"goshop: {why}: name the site with --runbooks URL\n"
+    assert rules(GOLDEN / "latency.yaml").stderr == ""
+
+
+def test_rules_of_a_service_that_is_gone_go_too(rules, tmp_path):
+    out = tmp_path / "out"
+    rules(GOLDEN / "release-gate.yaml", "--out", out)
+    (out / "rules" / "by-hand.yaml").write_text("groups: []\n")
+    (out / "k6" / "by-hand.json").write_text('{"http_reqs": ["count>0"]}')
+    done = rules(GOLDEN / "latency.yaml", "--out", out)
+    gone = [out / "k6" / "release.json", out / "rules" / "shop.yaml"]
+    assert done.stderr == "".join(f"goshop: removed {path}: nothing leads to it any more\n" for path in gone)
+    kept = {"rules/by-hand.yaml", "rules/product.yaml", "k6/by-hand.json", "slo.md"}
+    assert {path.relative_to(out).as_posix() for path in out.rglob("*.*")} == kept
+
+
+@pytest.mark.parametrize("name", ["rules/product.yaml", "slo.md"])
+def test_what_was_not_made_here_is_not_replaced(rules, tmp_path, name):
+    path = tmp_path / "out" / name
+    path.parent.mkdir(parents=True)
+    path.write_text("mine\n")
+    done = rules(GOLDEN / "latency.yaml", "--out", tmp_path / "out")
+    assert (done.exit_code, done.stdout, path.read_text()) == (2, "", "mine\n")
+    assert f"{path} was not made by `goshop slo rules`" in done.stderr
+    assert [path] == [each for each in (tmp_path / "out").rglob("*") if each.is_file()]
+
+
+def test_a_prometheus_gets_no_rules_for_series_that_another_has(rules, tmp_path):
+    spec, out = GOLDEN / "data-sources.yaml", tmp_path / "out"
+    done = rules(spec)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "several data sources, cluster, edge: write a file for each with --out" in done.stderr
+    assert rules(spec, "--out", out).exit_code == 0
+    for name, series in (("cluster", "rpc_server_duration_seconds_count"), ("edge", "requests_total")):
+        (path,) = (out / "rules" / name).iterdir()
+        assert path.name == "shop.yaml"
+        assert f"absent({series}" in path.read_text()
+        assert path.read_text().count("absent(") == 2
+
+
 def test_a_wrong_specification_leads_to_no_rules(rules, tmp_path):
     path = tmp_path / "spec.yaml"
     path.write_text("apiVersion: openslo/v1\nkind: Service\nmetadata: {name: Shop}\n")

@@ -17,7 +17,7 @@ from tests.slo.generation.specifications import documents, loaded
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 SCENARIOS = sorted((HERE / "rules").glob("*.yaml"))
-RULES = [*ROOT.glob("slo/generated/rules/*.yaml"), *ROOT.glob("tests/slo/generation/golden/*/rules/*.yaml")]
+RULES = [*ROOT.glob("slo/generated/rules/*.yaml"), *ROOT.glob("tests/slo/generation/golden/*/rules/**/*.yaml")]
 
 
 def run(promtool: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
