@@ -3,6 +3,7 @@
 import logging
 import os
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -126,21 +127,27 @@ class Provider(TracerProvider):
         self.outlet = Outlet()
         self._scope: InstrumentationScope | None = None
         self._recorder: Recorder | None = None
-        self._processors = 0
+        # Of others, beside the outlet.
+        self._processors: tuple[SpanProcessor, ...] = ()
         super().add_span_processor(self.outlet)
 
     def add_span_processor(self, span_processor: SpanProcessor) -> None:
         """Register a processor of somebody's own; from now on it sees every span, which must be the SDK's for that."""
         super().add_span_processor(span_processor)
-        self._processors += 1
+        self._processors += (span_processor,)
         if self._recorder is not None and not self._recorder.obstacle:
             self._recorder.obstacle = self._obstacle()
             self._say(self._recorder.obstacle)
 
-    @property
-    def is_ours_alone(self) -> bool:
-        """Whether nobody has added a processor."""
-        return not self._processors
+    def flush(self, timeout: float) -> bool:
+        """Export what is queued, in every processor at the same time; False when one took longer than `timeout` seconds.
+
+        The SDK asks one after the other, and none any more when the time is over: a dead collector would be everybody's.
+        """
+        deadline = time.monotonic() + timeout
+        others = [_Flush(each.force_flush, timeout) for each in self._processors]
+        answers = [self.outlet.flush(timeout), *(flush.done(deadline) for flush in others)]
+        return all(answers)
 
     def record(self, tracer: trace.Tracer, scope: InstrumentationScope) -> Recorder:
         """Return what makes the spans of the instrumentation."""
@@ -162,7 +169,7 @@ class Provider(TracerProvider):
         most = self.limits.max_span_attributes
         checks = {
             DISABLED: os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true",
-            "a span processor was added": self._processors > 0,
+            "a span processor was added": bool(self._processors),
             "the sampler is none of the SDK's own": decision_of(self.sampler) is None,
             "the ids are made by a generator of somebody's own": type(self.id_generator) is not RandomIdGenerator,
             "attributes are limited in length": self.limits.max_span_attribute_length is not None,
@@ -200,18 +207,40 @@ def global_provider(resource: Resource) -> Provider | None:
 def export_all(timeout: float) -> bool:
     """Export what waits at the global provider, whoever's that is; False when it took longer than `timeout` seconds."""
     provider = trace.get_tracer_provider()
-    if isinstance(provider, Provider) and provider.is_ours_alone:
-        return provider.outlet.flush(timeout)
-    if not hasattr(provider, "force_flush"):
-        return True
-    # The SDK's processor exports as long as it takes (https://github.com/open-telemetry/opentelemetry-python/issues/4568).
-    answers: list[object] = []
-    thread = threading.Thread(
-        target=lambda: answers.append(provider.force_flush(int(timeout * 1_000))), name="telemetry-flush", daemon=True
-    )
-    thread.start()
-    thread.join(timeout)
-    return bool(answers) and answers[0] is not False
+    if isinstance(provider, Provider):
+        return provider.flush(timeout)
+    force_flush = getattr(provider, "force_flush", None)
+    return force_flush is None or _Flush(force_flush, timeout).done(time.monotonic() + timeout)
+
+
+class _Flush:
+    """A flush of somebody else's, in a thread: the SDK's processor exports as long as it takes.
+
+    Source: https://github.com/open-telemetry/opentelemetry-python/issues/4568
+    """
+
+    def __init__(self, force_flush: Callable[[int], object], timeout: float) -> None:
+        self._force_flush = force_flush
+        self._milliseconds = int(timeout * 1_000)
+        self._thread = threading.Thread(target=self._run, name="telemetry-flush", daemon=True)
+        # Anything else is a yes: there are processors that answer None.
+        self._answer: object = False
+        try:
+            self._thread.start()
+        except RuntimeError as error:  # no thread is to be had, as at the end of the interpreter
+            logger.warning("a processor of spans cannot be flushed: %s", error)
+
+    def _run(self) -> None:
+        try:
+            self._answer = self._force_flush(self._milliseconds)
+        except Exception:
+            logger.exception("a processor of spans cannot be flushed")
+
+    def done(self, deadline: float) -> bool:
+        """Tell whether all was exported, at `deadline` (`time.monotonic`) at the latest."""
+        if self._thread.ident is not None:
+            self._thread.join(max(0.0, deadline - time.monotonic()))
+        return self._answer is not False
 
 
 def queued() -> int:

@@ -154,6 +154,37 @@ def test_a_flush_asks_every_processor_and_waits_for_none_longer_than_it_may():
     assert flushed == 2
 
 
+BESIDE_A_SILENT_COLLECTOR = """
+import sys, threading, time, telemetry
+from opentelemetry import trace
+from opentelemetry.sdk.trace import SpanProcessor
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+class Faulty(SpanProcessor):
+    def force_flush(self, timeout_millis=30_000):
+        raise ValueError("a defect")
+shop = telemetry.configure("order")
+provider = trace.get_tracer_provider()
+provider.add_span_processor(Faulty())
+provider.add_span_processor(BatchSpanProcessor(exporter := InMemorySpanExporter(), schedule_delay_millis=600_000))
+shop.tracer.start_span("x").end()
+began = time.monotonic()
+assert not shop.flush(0.3)
+print(time.monotonic() - began, len(exporter.get_finished_spans()), file=sys.stderr)
+def refuse(thread):
+    raise RuntimeError("can't start new thread")
+threading.Thread.start = refuse
+assert not shop.flush(0.01)
+shop.shutdown(0.01)
+"""
+
+
+def test_a_silent_collector_of_ours_costs_nobody_else_the_flush(silent: dict[str, str]):
+    took, flushed = run(BESIDE_A_SILENT_COLLECTOR, silent)
+    assert 0.25 < took < 1.0
+    assert flushed == 1
+
+
 FOREIGN = """
 import sys, telemetry
 from opentelemetry import trace
