@@ -154,11 +154,15 @@ class BurnRate(Strict, frozen=True):
     threshold: float
     lookback_window: Duration
     kind: Literal["burnrate"] = "burnrate"
-    op: Literal["gt"] = "gt"
+    # An error ratio that equals its limit to the last digit is nobody's case: gte says the same.
+    op: Literal["gt", "gte"] = "gt"
     alert_after: Duration = "0m"
 
     OUTSIDE_VALUES: ClassVar = {
-        "op": dict.fromkeys(("gte", "lt", "lte"), "an alert fires above its threshold: gt"),
+        # https://github.com/OpenSLO/OpenSLO#alertcondition has lte, and means the budget that is left.
+        "op": dict.fromkeys(
+            ("lt", "lte"), "a budget burns too fast above a rate, whatever OpenSLO's examples have: gt"
+        ),
     }
 
 

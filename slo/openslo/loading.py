@@ -1,5 +1,6 @@
 """Reads specifications: files and folders in, the model out, or every fault of all of them at once."""
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -34,6 +35,8 @@ from slo.strict_yaml import BEGIN, Document, StrictYamlError, fault_at, parse_do
 
 D = TypeVar("D", bound=AnyDocument)
 R = TypeVar("R")
+# Where JavaScript's packages lie, which have YAML of their own.
+PACKAGES: Final = "node_modules"
 SUFFIXES: Final = frozenset({".yaml", ".yml"})
 
 
@@ -42,13 +45,14 @@ class SpecificationError(StrictYamlError):
 
 
 def load_specification(paths: Iterable[Path]) -> Specification:
-    """Read files, and every *.yaml and *.yml below folders, as one specification.
+    """Read files, and every *.yaml and *.yml below folders, as one specification; a file named twice is read once.
 
-    Raises `SpecificationError` with every fault of all of them.
+    Hidden folders below are passed by, and what others have put into node_modules. Raises `SpecificationError` with every fault of all of them.
     """
     findings = Findings()
-    files = list(dict.fromkeys(file for path in paths for file in _files(path, findings)))
-    documents = [document for file in files for document in _documents(file, findings)]
+    named = [file for path in paths for file in _files(path, findings)]
+    files = {os.path.realpath(file): file for file in reversed(named)}
+    documents = [document for file in reversed(files.values()) for document in _documents(file, findings)]
     return _resolved(documents, findings)
 
 
@@ -73,10 +77,26 @@ def load_gate(path: Path) -> Gate:
 def _files(path: Path, findings: Findings) -> list[Path]:
     if not path.is_dir():
         return [path]
-    files = sorted(file for file in path.rglob("*") if file.suffix in SUFFIXES)
-    if not files:
+    closed: list[OSError] = []
+    files = sorted(file for file in _below(path, closed) if file.suffix in SUFFIXES and _may_be_read(file))
+    findings.extend(fault_at(str(error.filename), BEGIN, f"cannot be read: {error.strerror}") for error in closed)
+    if not files and not closed:
         findings.extend([fault_at(str(path), BEGIN, "no *.yaml in this folder")])
     return files
+
+
+def _below(folder: Path, closed: list[OSError]) -> Iterator[Path]:
+    for where, folders, names in os.walk(folder, onerror=closed.append):
+        folders[:] = [name for name in folders if not name.startswith(".") and name != PACKAGES]
+        yield from (Path(where, name) for name in names)
+
+
+def _may_be_read(file: Path) -> bool:
+    """Tell whether it is a file, or can't be looked at, which whoever opens it says; a pipe would keep them waiting."""
+    try:
+        return file.is_file()
+    except OSError:
+        return True
 
 
 def _documents(file: Path, findings: Findings) -> list[Document]:

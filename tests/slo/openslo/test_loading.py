@@ -1,5 +1,6 @@
 """What a specification is resolved to: references followed, numbers exact, the same whatever the order of files."""
 
+import os
 import shutil
 from dataclasses import FrozenInstanceError
 from decimal import Decimal
@@ -155,3 +156,47 @@ def test_a_specification_can_be_read_without_the_shop_around_it(folder):
     shutil.copytree(ROOT / "slo" / "specs", folder / "slo" / "specs")
     with pytest.raises(SpecificationError, match="there is no such file"):
         load_specification([folder / "slo"])
+
+
+def test_hidden_folders_packages_of_others_and_pipes_are_passed_by(folder):
+    (folder / "spec.yaml").write_text(GOOD)
+    for other in (".git", ".github", "node_modules"):
+        (folder / other).mkdir()
+        (folder / other / "other.yaml").write_text("on: push")
+    os.mkfifo(folder / "pipe.yaml")
+    assert [slo.name for slo in load_specification([folder]).slos] == ["availability", "latency"]
+
+
+def test_a_file_that_is_spelled_in_several_ways_is_read_once(folder):
+    (folder / "spec.yaml").write_text(GOOD)
+    (folder / "more").mkdir()
+    spellings = [folder, folder / "spec.yaml", folder / "more" / ".." / "spec.yaml"]
+    assert len(load_specification(spellings).slos) == 2
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is closed to root")
+def test_a_folder_that_is_closed_is_said(folder):
+    (folder / "closed").mkdir(mode=0)
+    with pytest.raises(SpecificationError, match="closed:1:1: cannot be read: Permission denied"):
+        load_specification([folder])
+
+
+def test_a_thousand_wrong_references_are_said_at_once_and_twenty_of_them_with_a_suggestion(folder):
+    names = "".join(
+        f"---\n{GOOD.split('---')[4].strip()}\n".replace("fast-requests", f"checkout-requests-{n}") for n in range(400)
+    )
+    wrong = "".join(
+        f"---\n{GOOD.split('---')[5].strip()}\n".replace("latency", f"slo-{n}").replace(
+            "fast-requests", f"basket-requests-{n}"
+        )
+        for n in range(400)
+    )
+    with pytest.raises(SpecificationError) as caught:
+        parse_specification((GOOD + names + wrong).encode(), str(folder / "spec.yaml"))
+    assert len(caught.value.faults) == 400
+    assert sum("did you mean" in said for said in caught.value.messages) == 20
+
+
+def test_at_least_a_burn_rate_is_read_as_above_it(folder, good):
+    text = GOOD.replace("threshold: 14.4\n", "threshold: 14.4\n          op: gte\n")
+    assert parse_specification(text.encode(), str(folder / "spec.yaml")).slos == good.slos
