@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from slo.generation.links import encoded
 from slo.generation.model import Alert, Group, Labels
 from slo.generation.numbers import exact, percent
 from slo.generation.recording import SLOTH_WINDOW, bad_name, identity, of, over, ratio_name
@@ -169,7 +170,7 @@ def _annotations(slo: Slo, what: str, description: str, sites: Sites) -> Labels:
 
 
 def _link(link: str, site: str) -> str:
-    return _literal(site.rstrip("/") + link if link.startswith("/") else link)
+    return encoded(site.rstrip("/") + link if link.startswith("/") else link)
 
 
 def _literal(text: str) -> str:

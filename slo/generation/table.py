@@ -5,6 +5,7 @@ from decimal import Decimal
 from typing import Final
 
 from slo.gates import Gate, Objective
+from slo.generation.links import encoded
 from slo.generation.numbers import exact, percent, written
 from slo.openslo.durations import DAY, MINUTE
 from slo.openslo.model import AlertPolicy, Slo, Specification
@@ -97,4 +98,4 @@ def _load(gate: Gate) -> str:
 
 
 def _linked(name: str, link: str) -> str:
-    return f"[{markdown(name)}]({link})" if link else markdown(name)
+    return f"[{markdown(name)}]({encoded(link)})" if link else markdown(name)
