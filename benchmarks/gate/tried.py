@@ -93,7 +93,7 @@ def _floor(pattern: Pattern, seconds: int, history: int) -> float:
     """Learn a floor from former runs of the same length, of releases at 90 % of the budget."""
     first = FORMER + history * FORMER_RUNS
     runs = [simulate(pattern, 0.009, number, seconds) for number in range(first, first + FORMER_RUNS)]
-    return design_effect_floor([run.blocks(seconds, block_count(seconds)) for run in runs])
+    return design_effect_floor([run.blocks(seconds, block_count(seconds)) for run in runs], seconds * RATE)
 
 
 VARIANTS: Final[dict[str, Variant]] = {
