@@ -1,23 +1,28 @@
-"""Counts what uvicorn refuses before any layer is asked: `http_requests_refused_total`, by reason.
+"""Counts what uvicorn itself refuses: `http_requests_refused_total`, by reason.
 
 | reason | answer | when |
 |---|---|---|
 | `malformed` | 400 | what came is no HTTP |
 | `crowded` | 503 | more connections or requests than `--limit-concurrency` allows |
 
-There is neither a span nor an access line of these: uvicorn says a word in its log. Zero code counts by itself; who starts
-uvicorn calls `count_refusals` before the server takes its first connection.
+Nearly always that is before any application is asked. Then there is neither a span nor an access line: uvicorn says a word in
+its log. What is malformed only behind its head (a chunk of the body) is a request as well, which the layer tells of.
+Zero code counts by itself; who starts uvicorn calls `count_refusals` before the server takes its first connection.
 """
 
 import contextlib
 import functools
+import inspect
+import logging
 from collections.abc import Callable, Iterator
 from importlib import import_module
-from types import ModuleType
+from types import MethodType, ModuleType
 from typing import Any, Final
 
 from . import conventions as c
 from . import current
+
+logger = logging.getLogger(__name__)
 
 # Whichever of uvicorn's implementations there are: all but the first need more than uvicorn.
 _MODULES: Final = tuple(f"uvicorn.protocols.http.{name}_impl" for name in ("h11", "httptools", "zttp", "zttp_h2"))
@@ -29,15 +34,17 @@ def count_refusals() -> None:
     """Have every refusal counted from now on; a second call changes nothing."""
     for owner, name, reason in _places():
         refuse = vars(owner)[name]
-        if not hasattr(refuse, "__wrapped__"):
-            setattr(owner, name, _counting(refuse, reason))
+        # Somebody may have wrapped what counts already.
+        if not isinstance(inspect.unwrap(refuse, stop=_counts), _Counting):
+            setattr(owner, name, _Counting(refuse, reason))
 
 
 def ignore_refusals() -> None:
-    """Make uvicorn what it was."""
+    """Make uvicorn what it was; what others have wrapped meanwhile stays theirs, and goes on counting."""
     for owner, name, _ in _places():
         refuse = vars(owner)[name]
-        setattr(owner, name, getattr(refuse, "__wrapped__", refuse))
+        if _counts(refuse):
+            setattr(owner, name, refuse.refuse)
 
 
 def _places() -> Iterator[tuple[Any, str, str]]:
@@ -56,10 +63,29 @@ def _protocols() -> Iterator[ModuleType]:
             yield import_module(name)
 
 
-def _counting(refuse: Callable[..., Any], reason: str) -> Callable[..., Any]:
-    @functools.wraps(refuse)
-    def count(*arguments: Any) -> Any:
-        current.metrics().http_refused[reason,].inc()
-        return refuse(*arguments)
+class _Counting:
+    """Counts, and refuses; a function as well as a method."""
 
-    return count
+    def __init__(self, refuse: Callable[..., Any], reason: str) -> None:
+        functools.update_wrapper(self, refuse)
+        self.refuse = refuse
+        self._reason = reason
+        self._told = False
+
+    def __call__(self, *arguments: Any) -> Any:
+        try:
+            current.metrics().http_refused[self._reason,].inc()
+        except ValueError as error:
+            # A registry that has our names already; whom we refuse must hear of it all the same.
+            if not self._told:
+                logger.warning("refusals are not counted: %s", error)
+            self._told = True
+        return self.refuse(*arguments)
+
+    def __get__(self, owner: object, kind: type | None = None) -> Callable[..., Any]:
+        return self if owner is None else MethodType(self, owner)
+
+
+def _counts(refuse: object) -> bool:
+    # Not isinstance: a wrapt proxy around ours says that it is one as well.
+    return type(refuse) is _Counting
