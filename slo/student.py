@@ -16,6 +16,7 @@ _NORMAL: Final = NormalDist()
 # Simpson's rule over S: 10 standard deviations, about 1 / sqrt(2 f), to either side of 1.
 _INTERVALS: Final = 800
 _REACH: Final = 10.0
+FEWEST_DEGREES: Final = 2
 
 
 @cache
@@ -28,8 +29,11 @@ def quantile(p: float, degrees: int) -> float:
 def exceedance(t: float, degrees: int, shift: float) -> float:
     """Return P(T > `t`) of the non-central t distribution: the power of a one-sided test whose critical value is `t`.
 
-    `shift` is the true mean in standard errors of the mean. The absolute error is below 1e-9.
+    `shift` is the true mean in standard errors of the mean. The absolute error is below 1e-9 from
+    `FEWEST_DEGREES` on; fewer raise `ValueError`: the density then begins with its largest value, which steps miss.
     """
+    if degrees < FEWEST_DEGREES:
+        raise ValueError(f"expected at least {FEWEST_DEGREES} degrees of freedom, got {degrees}")
     spread = _REACH / math.sqrt(2 * degrees)
     low, high = max(0.0, 1 - spread), 1 + spread
     step = (high - low) / _INTERVALS

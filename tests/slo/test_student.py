@@ -38,3 +38,8 @@ def test_many_degrees_of_freedom_are_a_shifted_normal_distribution():
 @given(st.floats(0, 6), st.floats(0.1, 3))
 def test_a_greater_shift_is_seen_more_often(shift, more):
     assert student.exceedance(2.821, 9, shift + more) > student.exceedance(2.821, 9, shift)
+
+
+def test_the_power_of_two_pairs_is_refused():
+    with pytest.raises(ValueError, match="at least 2 degrees of freedom, got 1"):
+        student.exceedance(6.31, 1, 0.0)
