@@ -44,8 +44,9 @@ class Matcher:
 
     def __str__(self) -> str:
         """Return it in PromQL."""
-        # JSON's escapes are a subset of Go's, which PromQL reads.
-        return f"{self.label}{self.operator}{json.dumps(self.value, ensure_ascii=False)}"
+        # JSON's escapes are a subset of Go's, which PromQL reads. U+FFFD it takes for a fault of the encoding.
+        value = json.dumps(self.value, ensure_ascii=False).replace("\ufffd", r"\ufffd")
+        return f"{self.label}{self.operator}{value}"
 
 
 @dataclass(frozen=True, slots=True, order=True)

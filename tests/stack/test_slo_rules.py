@@ -3,6 +3,7 @@
 The scenarios are files of `promtool test rules` under rules/, over the golden files of tests/slo/generation.
 """
 
+import random
 import subprocess
 from pathlib import Path
 
@@ -11,8 +12,12 @@ from hypothesis import HealthCheck, given, settings
 
 from benchmarks.specification import many
 from slo.generation.artefacts import prometheus_rules
+from slo.generation.model import Group, Record
+from slo.generation.yaml_text import rules_yaml
 from slo.openslo.loading import parse_specification
-from tests.slo.generation.specifications import documents, loaded
+from slo.openslo.promql import Matcher, Selector
+from slo.openslo.re2 import regex_fault
+from tests.slo.generation.specifications import PIECES, documents, loaded
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -40,6 +45,21 @@ def test_rules_do_what_is_said_of_them(scenario, promtool):
 def test_rules_of_whatever_is_valid_are_accepted(promtool, tmp_path, documents):
     path = tmp_path / "any.yaml"
     path.write_bytes(prometheus_rules(loaded(documents)))
+    done = run(promtool, "check", "rules", path)
+    assert done.returncode == 0, done.stderr + done.stdout
+
+
+def test_a_regular_expression_that_the_loader_takes_is_one_of_prometheus(promtool, tmp_path):
+    chance = random.Random(1)  # noqa: S311 - nothing secret; the same each time
+    drawn = {"".join(chance.choices(PIECES, k=chance.randrange(1, 8))) for _ in range(40_000)}
+    taken = sorted(text for text in drawn if not regex_fault(text))
+    assert 1000 < len(taken) < len(drawn)
+    rules = [
+        Record("r", f"sum({Selector('m', (Matcher('l', '=~', text),))})", (("at", str(at)),))
+        for at, text in enumerate(taken)
+    ]
+    path = tmp_path / "any.yaml"
+    path.write_bytes(rules_yaml([Group("any", tuple(rules))], "any"))
     done = run(promtool, "check", "rules", path)
     assert done.returncode == 0, done.stderr + done.stdout
 

@@ -6,21 +6,31 @@ import yaml
 from hypothesis import strategies as st
 
 from slo.openslo.loading import parse_specification
+from slo.openslo.re2 import regex_fault
 
 names = st.from_regex(r"\A[a-z0-9]([a-z0-9-]{0,10}[a-z0-9])?\Z")
 words = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_size=1, max_size=20)
-matchers = st.lists(
-    st.tuples(st.sampled_from(["path", "code", "job"]), st.sampled_from(["=", "!="]), words), max_size=3
-)
+# Of these any order may be a regular expression, for the loader and for Prometheus alike.
+SPELLED = r"""
+a 5.. é ^ $ | * +? {2} {2,} {0,1000} - (?i) (?sU: (?P<n> ( ) [ [^ ]
+\d \pL \P{Greek} [[:^alpha:]] \b \A \z \Q \E \x{10ffff} \07
+(?=a) (?<!a) (?P=n) \1 a++ {1001} \Z \u0041 (?#a) \C
+"""
+PIECES = [*SPELLED.split(), "\ufffd"]
+regexes = st.lists(st.sampled_from(PIECES), max_size=6).map("".join).filter(lambda text: not regex_fault(text))
+compared = st.tuples(st.sampled_from(["path", "code", "job"]), st.sampled_from(["=", "!="]), words)
+matched = st.tuples(st.sampled_from(["path", "code", "job"]), st.sampled_from(["=~", "!~"]), regexes)
+matchers = st.lists(compared | matched, max_size=3)
 windows = st.sampled_from(["1h", "90m", "6h", "1d"])
 shares = st.integers(50_000, 99_999).map(lambda number: number / 100_000)
 
 
 def selector(name: str, matchers: list) -> str:
     said = (
-        f'{label}{operator}"{value}"'
+        f"{label}{operator}`{value}`" if "~" in operator else f'{label}{operator}"{value}"'
         for label, operator, value in (
-            (label, operator, re.sub(r'["\\\n]', "", value)) for label, operator, value in matchers
+            (label, operator, value if "~" in operator else re.sub(r'["\\\n]', "", value))
+            for label, operator, value in matchers
         )
     )
     return f"{name}{{{','.join(said)}}}"

@@ -25,6 +25,10 @@ def test_a_query_is_read_as_its_series(query, selector):
     assert parse_query(selector) == parse_query(query)
 
 
+def test_the_character_that_promql_takes_for_a_fault_of_the_encoding_is_written_as_an_escape():
+    assert str(parse_query('up{a="\ufffd",b=~`\\x{fffd}`}')) == r'up{a="\ufffd",b=~"\\x{fffd}"}'
+
+
 @pytest.mark.parametrize(
     ("query", "said"),
     [
