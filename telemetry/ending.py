@@ -2,10 +2,14 @@
 
 A server that stops has several of them: the layer when the lifespan is over, the application's own `shutdown`, zero code, the
 interpreter. Each of them used to wait for a dead collector as if it were the only one. What one has waited is gone for the
-others, and comes back as time goes by, a second each second: whoever ends an hour later has all of it.
+others, and comes back as time goes by, a second each second: whoever ends an hour later has all of it. Those that wait at the
+same time wait out the same seconds.
 """
 
+import os
+import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -22,19 +26,43 @@ class Patience:
         self._seconds = seconds
         self._clock = clock
         self._left = seconds
-        self._counted = clock()
+        self._start_anew()
+        anew = weakref.WeakMethod(self._start_anew)
+        os.register_at_fork(after_in_child=lambda: (method := anew()) and method())
+
+    def _start_anew(self) -> None:
+        """Be alone: a forked child has none of the threads that wait, nor the one that held the lock."""
+        self._lock = threading.RLock()
+        self._counted = self._clock()
+        # What each of those who wait leaves to others, in seconds.
+        self._kept: list[float] = []
 
     @contextmanager
     def wait(self, share: float = 1.0) -> Iterator[float]:
         """Yield how many seconds the block may wait, and count how long it does; above `share` the rest is not for it."""
-        began, kept = self._clock(), self._seconds * (1.0 - share)
-        left = min(self._seconds, self._left + began - self._counted)
+        kept = self._seconds * (1.0 - share)
+        with self._lock:
+            self._count()
+            self._kept.append(kept)
+            left = self._left
         try:
             yield max(0.0, left - kept)
         finally:
-            self._counted = self._clock()
+            with self._lock:
+                self._count()
+                # Not there where a child was forked meanwhile.
+                if kept in self._kept:
+                    self._kept.remove(kept)
+
+    def _count(self) -> None:
+        """Take what was waited since the last time, or give back what was not."""
+        now = self._clock()
+        passed, self._counted = now - self._counted, now
+        if self._kept:
             # Who takes longer (an explicit time-out) takes it from nobody else's part.
-            self._left = max(min(left, kept), left - (self._counted - began))
+            self._left = max(min(self._left, *self._kept), self._left - passed)
+        else:
+            self._left = min(self._seconds, self._left + passed)
 
 
 at_the_end: Final = Patience()

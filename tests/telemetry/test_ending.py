@@ -60,6 +60,57 @@ def test_spans_leave_the_log_lines_their_part_however_long_they_take():
         assert seconds == pytest.approx(0.5)
 
 
+def test_those_who_wait_at_the_same_time_wait_out_the_same_seconds():
+    clock = Clock()
+    patience = Patience(5.0, clock)
+    with patience.wait(0.9) as first:
+        clock.now += 2.0
+        with patience.wait(0.9) as second:
+            clock.now += 1.0
+            with patience.wait() as third:
+                pass
+        clock.now += 1.0
+    assert (first, second, third) == (pytest.approx(4.5), pytest.approx(2.5), pytest.approx(2.0))
+    with patience.wait() as left:
+        assert left == pytest.approx(1.0)
+
+
+def test_whoever_waits_for_everything_leaves_nothing_to_those_who_wait_beside_him():
+    clock = Clock()
+    patience = Patience(5.0, clock)
+    with patience.wait(0.9), patience.wait():
+        clock.now += 60.0
+    with patience.wait() as left:
+        assert left == 0.0
+
+
+PARENT_WAITS = """
+import os, sys, threading
+from telemetry.ending import Patience
+now = [0.0]
+patience, over = Patience(1.0, lambda: now[0]), threading.Event()
+def wait():
+    with patience.wait():
+        waiting.set()
+        over.wait(60.0)
+waiting = threading.Event()
+thread = threading.Thread(target=wait)
+thread.start()
+waiting.wait(60.0)
+if not (child := os.fork()):
+    now[0] = 0.5
+    with patience.wait() as seconds:
+        os._exit(seconds != 1.0)
+over.set()
+thread.join()
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def test_a_forked_child_does_not_wait_with_its_parent():
+    assert run(PARENT_WAITS, dict(os.environ)) == []
+
+
 @pytest.fixture
 def silent() -> Iterator[dict[str, str]]:
     """The environment of a process whose collector takes connections and never answers."""
