@@ -4,6 +4,13 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
+
+import yaml
+
+from slo.generation.alerts import SLOTH_SEVERITY
+from slo.generation.recording import ID
+from slo.openslo.model import Severity
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "slo.md").read_text()
@@ -28,6 +35,16 @@ def test_every_command_of_the_page_prints_what_the_page_shows(tmp_path: Path) ->
             check=False,
         )
         assert done.stdout == "".join(output for _, output in steps), done.stderr
+
+
+def test_alertmanager_compares_labels_that_every_alert_has() -> None:
+    (routing,) = map(yaml.safe_load, blocks("yml"))
+    (rule,) = routing["inhibit_rules"]
+    assert routing["route"]["group_by"] == [ID, SLOTH_SEVERITY]
+    assert rule["equal"] == [ID]
+    assert rule["source_matchers"] + rule["target_matchers"] == [
+        f'{SLOTH_SEVERITY}="{severity}"' for severity in get_args(Severity)
+    ]
 
 
 def test_every_link_of_the_page_leads_somewhere() -> None:

@@ -60,7 +60,12 @@ def recording_groups(slo: Slo) -> tuple[Group, ...]:
 
 
 def _increments(slo: Slo) -> tuple[Record, ...]:
-    """Count events a step at a time: the group's interval is the step, so that every event is counted once."""
+    """Count events a step at a time: the group's interval is the step, so that no event is counted twice.
+
+    What happens between the last scrape of a step and the first of the next one is in neither (a twentieth of the time
+    when each 15 s are scraped, a fifth at 1 min). `increase` extrapolates over it: right on average, wrong for a burst
+    that falls there.
+    """
     bad, total = slo.sli.bad("increase"), slo.sli.total("increase")
     if slo.sli.kind == "latency":
         # Where the bucket is gone nobody knows which were slow: such a time is no part of the period, not a good one.
