@@ -76,7 +76,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _is_compiled_sdk(callspec: Any) -> bool:
-    return callspec is not None and callspec.params.get("build") == "compiled" and bool(callspec.params.get("obstacle"))
+    if callspec is None or callspec.params.get("build") != "compiled":
+        return False
+    return any(callspec.params.get(name) for name in ("obstacle", "served"))
 
 
 class QuietServer(uvicorn.Server):
