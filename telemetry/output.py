@@ -13,9 +13,9 @@ thread writes to it from a buffer of `BUFFER_BYTES`. What does not fit, or canno
 
 Ends. `close`, the end of the interpreter and a fork write what is collected; after `close` every line goes out at once, and is
 waited for until its time is over: no end of a turn may come any more. It stays so, also where another server starts in the same
-process, whose lines cost a write each then; `configure` again for a new output. A process that is killed (SIGKILL, a crash, `os._exit`) loses the lines of the turn that its
-event loop was in, and what the buffer of a pipe held. What is collected when a loop is closed goes out with the next line, at
-the latest at the end of the interpreter.
+process, whose lines cost a write each then; `configure` makes a new output. A process that is killed (SIGKILL, a crash,
+`os._exit`) loses the lines of the turn that its event loop was in, and what the buffer of a pipe held. What is collected when a
+loop is closed goes out with the next line, at the latest at the end of the interpreter.
 """
 
 import atexit
