@@ -1,7 +1,8 @@
 """Stops a load test that fails grossly, at any time and as often as one looks, without failing a release that does not.
 
 A threshold that is looked at again and again while the load runs fails good releases: each look is another chance
-(k6's `abortOnFail` fails 31-57 % of the releases at 90 % of the limit). This test may be looked at after every block.
+(of releases at 90 % of the limit k6's `abortOnFail` fails most: docs/statistics.md). This test may be looked at after
+every block.
 
 It is the mixture likelihood ratio of Robbins against H0 "the share of bad requests is at most g", g = 3 x budget:
 

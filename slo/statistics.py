@@ -1,7 +1,7 @@
 """The gate's statistics: intervals for shares and rates of a request stream whose requests are not independent.
 
 A load test's requests come in bursts of good and bad, so the plain binomial interval is too narrow: at a true share of
-1.1 % and a budget of 1 % it passes 4-27 % of the runs. The judged time is therefore cut into equal blocks, the variance
+1.1 % and a budget of 1 % it passes up to a third of the runs (docs/statistics.md, "no design effect"). The judged time is therefore cut into equal blocks, the variance
 *between* blocks gives a design effect, and the Clopper-Pearson interval is taken at the effective sample size.
 
 Sources: Clopper & Pearson (1934), Biometrika 26; Korn & Graubard (1998), "Confidence intervals for proportions with

@@ -20,6 +20,8 @@ from slo.statistics import BLOCK_SECONDS
 DIVISORS: Final = (1.0, 2.0, 5.0, 10.0)
 FEWEST: Final = (1, 2, 3, 4)
 SECONDS: Final = 600
+# So many releases of each stream and true share are kept one by one.
+KEPT: Final = 10
 WITHIN: Final = (0.002, 0.009)
 BEYOND: Final = (0.011,)
 # With this base share a run of 10 minutes is within 1.1 % bad in spite of a pause of 5 s.
@@ -55,12 +57,15 @@ class Choice:
     `false_stops`: share of releases stopped within 10 minutes, by stream, the worst of the true shares within the
     budget (0.2 and 0.9 %), or at 1.1 % where the stream's name says so.
     `stops`: median seconds to the stop by gross share; infinite (None when stored) when fewer than half were stopped.
+    `first`: when the first releases of each stream were stopped, in s, each true share behind the other;
+    for a test to make again.
     """
 
     divisor: float
     fewest_bad_blocks: int
     false_stops: dict[str, float]
     stops: dict[str, float | None]
+    first: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +83,14 @@ def choices(releases: int) -> Iterator[Choice]:
     for divisor in DIVISORS:
         stopped = {name: [_evident(each, divisor) for each in by_share] for name, by_share in good.items()}
         soon = {name: _evident(each, divisor) for name, each in gross.items()}
+        all_of_it = [*stopped.items(), *((name, [each]) for name, each in soon.items())]
         for fewest in FEWEST:
             yield Choice(
                 divisor,
                 fewest,
                 {name: max(_stopped(each, fewest) for each in by_share) for name, by_share in stopped.items()},
                 {name: _median(each, fewest) for name, each in soon.items()},
+                {name: _kept(by_share, fewest) for name, by_share in all_of_it},
             )
 
 
@@ -115,6 +122,10 @@ def _evident(courses: Sequence[_Course], divisor: float) -> list[list[tuple[int,
 
 def _first(evident: Sequence[tuple[int, int]], fewest: int) -> float:
     return next(((number + 1) * BLOCK_SECONDS for number, bad in evident if bad >= fewest), math.inf)
+
+
+def _kept(by_share: Sequence[Sequence[Sequence[tuple[int, int]]]], fewest: int) -> str:
+    return " ".join(f"{_first(run, fewest):g}" for runs in by_share for run in runs[:KEPT])
 
 
 def _stopped(runs: Sequence[Sequence[tuple[int, int]]], fewest: int) -> float:

@@ -12,9 +12,11 @@ from statistics import fmean, stdev
 from typing import Final
 
 from benchmarks.gate.streams import normal
-from slo.pairs import STRICT, WITH_MARGIN, Comparison, Design, Pair, Run, compare, power
+from slo.pairs import STRICT, WITH_MARGIN, Comparison, Design, Pair, RatioBound, Run, compare, power
 
 DRAWS: Final = 1000
+# So many pairings are kept one by one.
+KEPT: Final = 20
 RUNS: Final = 24
 REQUESTS: Final = 4500
 SLOWER: Final = 0.1
@@ -30,7 +32,8 @@ class Tally:
 
     `latency` and `slow`: a regression of the P99, of the share above the baseline's P99.5. `either`: of one of them.
     `none`: no regression, with reassurance. `noise`: standard deviation of the log ratios of P99 as the pool has it;
-    `stated`: the power for the P99 that follows from it, for a change whose P99 is known.
+    `stated`: the power for the P99 that follows from it, for a change whose P99 is known. `first` has what was said of
+    the first pairings, for P99, slow share and both, as letters (y, n, i), for a test to make again.
     """
 
     pool: str
@@ -43,6 +46,7 @@ class Tally:
     none: float
     noise: float
     stated: float | None
+    first: str
 
 
 def pairings(
@@ -99,13 +103,24 @@ def tallies(name: str, pool: Sequence[Run], draws: int = DRAWS) -> Iterator[Tall
         for change, (increase, candidates) in changes(pool).items():
             found = pairings(pool, candidates, design, draws=draws)
             stated = None if increase is None else power(increase, noise, design.pairs, design.alpha, design.margin)
-            yield Tally(name, change, design_name, draws, **_shares(found), noise=noise, stated=stated)
+            yield Tally(
+                name, change, design_name, draws, **_shares(found), noise=noise, stated=stated, first=_kept(found)
+            )
 
 
 def synthetic_tallies(draws: int = DRAWS) -> Iterator[Tally]:
     """Make pools of different noise and compare their pairings."""
     for noise in NOISES:
         yield from tallies(f"noise {noise:.0%}", synthetic_pool(noise), draws)
+
+
+def _kept(found: Sequence[Comparison]) -> str:
+    parts = ((_word(each.latency), _word(each.slow), each.regression) for each in found[:KEPT])
+    return " ".join("".join(said[0] for said in part) for part in parts)
+
+
+def _word(part: RatioBound | None) -> str:
+    return part.regression if part else "-"
 
 
 def _shares(found: Sequence[Comparison]) -> dict[str, float]:

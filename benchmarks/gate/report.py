@@ -103,7 +103,8 @@ def _early_criterion(choices: Sequence[Choice]) -> Criterion:
     (chosen,) = (c for c in choices if (c.divisor, c.fewest_bad_blocks) == (DIVISOR, FEWEST_BAD_BLOCKS))
     excess = {name: chosen.false_stops[name] for name in HELD if chosen.false_stops[name] > FALSE_STOPS_AT_MOST}
     return Criterion(
-        f"the early stop ends at most {FALSE_STOPS_AT_MOST:.1%} of the releases with at most 1.1 % bad, or one pause of 2 s",
+        f"the early stop ends at most {FALSE_STOPS_AT_MOST:.1%} of the releases with at most 1.1 % bad of the three patterns, "
+        "or with one pause of 2 s (not so where stalls last 3 s: see its table)",
         tuple(f"{name}: {share:.1%}" for name, share in excess.items()),
     )
 

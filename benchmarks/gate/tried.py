@@ -10,6 +10,8 @@ from benchmarks.gate.streams import PATTERNS, RATE, Pattern, wandering
 from slo.history import design_effect_floor
 from slo.statistics import block_count, clopper_pearson, correction, design_effect
 
+# So many verdicts are kept one by one.
+KEPT: Final = 5
 SHARES: Final = (0.002, 0.009, 0.011, 0.03)
 SECONDS: Final = (30, 60, 300, 600)
 FORMER_RUNS: Final = 20
@@ -28,7 +30,10 @@ STREAMS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """What a variant of the rule said in one cell: shares of wrong and of right verdicts."""
+    """What a variant of the rule said in one cell: shares of wrong and of right verdicts.
+
+    `first` holds the verdicts on the first releases as letters (p, f, i), for a test to make again.
+    """
 
     variant: str
     pattern: str
@@ -36,6 +41,7 @@ class Attempt:
     seconds: int
     wrong: float
     right: float
+    first: str
 
 
 Variant = Callable[[Release, Pattern, int, int], Verdict]
@@ -124,4 +130,6 @@ def _attempt(variant: str, pattern: Pattern, share: float, seconds: int, verdict
     right: Verdict = "fail" if share > BUDGET else "pass"
     count = len(verdicts)
     rightly, open_ones = verdicts.count(right), verdicts.count("inconclusive")
-    return Attempt(variant, pattern.name, share, seconds, (count - rightly - open_ones) / count, rightly / count)
+    wrongly = count - rightly - open_ones
+    first = "".join(verdict[0] for verdict in verdicts[:KEPT])
+    return Attempt(variant, pattern.name, share, seconds, wrongly / count, rightly / count, first)
