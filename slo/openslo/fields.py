@@ -32,7 +32,10 @@ LabelValue = Annotated[
 ]
 Link = Annotated[
     str,
-    Meta(pattern=r"^(https?://|/)\S+(?!\n)$", description="a link: 'https://...', or '/...' from the root of its site"),
+    Meta(
+        pattern=r"^(https?://|/(?!/))\S+(?!\n)$",
+        description="a link: 'https://...', or '/...' from the root of its site",
+    ),
 ]
 Endpoint = Annotated[
     str, Meta(pattern=r"^[A-Z]+ /\S*(?!\n)$", description="method and route such as 'GET /api/products/{id}'")

@@ -33,7 +33,7 @@ SMALLEST_SHARE: Final = Decimal("0.5")
 LARGEST_SHARE: Final = Decimal("0.99999999")
 # Labels of the rules themselves.
 RESERVED_PREFIXES: Final = ("sloth_", "__")
-RESERVED_LABELS: Final = frozenset({"alertname", "severity", "le"})
+RESERVED_LABELS: Final = frozenset({"alertname", "le", "notify", "severity"})
 
 
 @dataclass(frozen=True, slots=True)
