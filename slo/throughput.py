@@ -3,42 +3,11 @@
 Under an arrival rate the completions per second say little: they are what was offered, until something is missing.
 Therefore in two steps. (1) Was the plan offered? Less than 99 % of it is a failure of the measurement, not of the shop:
 nothing is judged. (2) The share of offered requests that were not completed is judged by the rule for shares; the
-budget is what may be missing until the target is missed, 1 - target / offered.
+budget is what may be missing until the target is missed, 1 - target / offered. `slo.load` asks the first, `slo.judge` the
+second.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
-
-from slo.statistics import OFFERED_SHARE, Block, Outcome, ShareInterval, decide_share, share_interval
-
-
-@dataclass(frozen=True, slots=True)
-class OpenThroughput:
-    """A throughput that was judged: rates in 1/s; `outcome` is "not offered" when the measurement failed."""
-
-    outcome: Outcome | Literal["not offered"]
-    offered: float
-    completed: float
-    budget: float
-    interval: ShareInterval
-
-
-def judge_open(
-    blocks: Sequence[Block], *, dropped: int, planned: float, target: float, seconds: float, floor: float = 1.0
-) -> OpenThroughput:
-    """Judge a throughput of at least `target` requests/s over `seconds` of an open model.
-
-    `blocks` hold the requests that were sent; bad are those that were not completed. `dropped` requests were not sent
-    because every virtual user was waiting for an answer: offered, and not completed. `planned` is how many requests the
-    plan holds. Raises `ValueError` when nothing was offered.
-    """
-    counted = with_dropped(tuple(blocks), dropped)
-    interval = share_interval(counted, floor)
-    offered = interval.total / seconds
-    budget = completion_budget(target, offered)
-    outcome = decide_share(interval, budget) if is_offered(interval.total, planned) else "not offered"
-    return OpenThroughput(outcome, offered, (interval.total - interval.bad) / seconds, budget, interval)
+from slo.statistics import OFFERED_SHARE, Block
 
 
 def is_offered(offered: float, planned: float) -> bool:
