@@ -8,8 +8,10 @@ from typing import Final
 
 import click
 
+from goshop.measurement import MeasurementFailed
+from goshop.processes import StartError
 from slo.openslo.loading import SpecificationError
-from slo.report.annotations import annotations, fault_annotations
+from slo.report.annotations import annotations, failure_annotation, fault_annotations
 from slo.verdict import Verdict
 
 # https://docs.github.com/en/actions/reference/workflows-and-actions/variables
@@ -29,13 +31,17 @@ def annotate(verdict: Verdict, specification: Path, *, machine: bool) -> None:
 
 
 @contextmanager
-def faults_annotated(*, wanted: bool, machine: bool) -> Iterator[None]:
-    """Print the annotations of what is wrong with a specification, and raise it again."""
+def refusals_annotated(*, wanted: bool, machine: bool) -> Iterator[None]:
+    """Print the annotations of what keeps a verdict from being reached, and raise it again."""
     try:
         yield
     except SpecificationError as error:
         if wanted:
             _print(fault_annotations(error.faults, _in_workspace), machine=machine)
+        raise
+    except (MeasurementFailed, StartError) as error:
+        if wanted:
+            _print([failure_annotation(str(error))], machine=machine)
         raise
 
 

@@ -161,6 +161,13 @@ Examples:
 @click.argument("gate", type=click.Path(path_type=Path), required=False)
 @click.option("--url", default="", metavar="URL", help="Judge the service that runs there; no shop is started.")
 @click.option("--script", type=click.Path(path_type=Path), metavar="FILE.js", help="Load with this k6 script.")
+@click.option(
+    "--env",
+    "variables",
+    multiple=True,
+    metavar="NAME",
+    help="Let the script of --url read this environment variable; may be given several times.",
+)
 @click.option("--profile", default="", help="smoke, ramp (by default what the ReleaseGate names).")
 @click.option("--release", default="", metavar="NAME", help="What is judged, for the reports.")
 @_fault_option
@@ -168,11 +175,12 @@ Examples:
 @_root_option
 @click.option(
     "--grafana",
-    envvar="GOSHOP_GRAFANA",
+    envvar="GRAFANA_URL",
     default="",
     metavar="URL",
-    help="Link the reports to dashboards, traces and logs there [GOSHOP_GRAFANA].",
+    help="Link the reports to dashboards, traces and logs there [GRAFANA_URL].",
 )
+@click.option("--early-stop/--no-early-stop", default=True, help="End the load when it fails grossly (by default).")
 @click.option("--annotations/--no-annotations", default=None, help="Print GitHub's (by default where it runs this).")
 @click.option("--json", "as_json", is_flag=True, help="Print verdict.json instead of the table.")
 def gate(*, as_json: bool, annotations: bool | None, gate: Path | None, **asked: Any) -> None:
@@ -190,7 +198,7 @@ def gate(*, as_json: bool, annotations: bool | None, gate: Path | None, **asked:
         # The options' names are those of the fields.
         options = gate_module.Options(gate=gate or gate_module.DEFAULT_GATE, **asked)
         wanted = ci.is_asked(annotations)
-        with ci.faults_annotated(wanted=wanted, machine=as_json):
+        with ci.refusals_annotated(wanted=wanted, machine=as_json):
             outcome = gate_module.run_gate(options)
         gate_module.show(outcome, machine=as_json)
         if wanted:

@@ -150,7 +150,7 @@ def _run(scenario: Scenario, root: Path) -> Finding:
 
 def _judge(scenario: Scenario, root: Path) -> Finding:
     faults = (scenario.fault,) if scenario.fault else ()
-    verdict = run_gate(Options(profile=PROFILE, faults=faults, root=root)).judgement.verdict
+    verdict = run_gate(Options(profile=PROFILE, faults=faults, root=root, early_stop=False)).judgement.verdict
     reason = "" if scenario.found_by(verdict) else _missed(scenario, verdict)
     return _finding(scenario, verdict.verdict, scenario.first_cause(verdict), reason=reason)
 

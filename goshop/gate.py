@@ -18,12 +18,13 @@ import click
 
 import loadtests
 from app.faults import parse_faults
-from goshop.measurement import MeasurementFailed, WrongRequest, say
+from goshop.measurement import Job, MeasurementFailed, WrongRequest, say
 from goshop.own_shop import measure_shop
 from goshop.processes import StartError
 from goshop.run import DEFAULT_ROOT, RunFolder
 from goshop.target import measure_url, require_target
 from loadtests import PROFILES, LoadError, Profile
+from loadtests.plan import SCRIPT
 from slo.gate import Judgement, RunFacts, evaluate, write_reports
 from slo.gates import Gate
 from slo.load import LoadFacts
@@ -49,6 +50,10 @@ class Options:
     release: str = ""
     # Where links to dashboards, traces and logs lead to; none without it.
     grafana: str = ""
+    # Names of environment variables that a foreign script may read.
+    variables: tuple[str, ...] = ()
+    # Whether a gross failure ends the load.
+    early_stop: bool = True
     faults: tuple[str, ...] = ()
     root: Path = DEFAULT_ROOT
     out: Path | None = None
@@ -76,8 +81,7 @@ def run_gate(options: Options) -> Outcome:
     Raises `SpecificationError` for the specification, `WrongRequest`, `FaultError`, and `MeasurementFailed` or `StartError` when
     nothing could be measured. Main thread only.
     """
-    gate = _gate(options)
-    profile = _profile(options, gate)
+    job = _job(options)
     _require_k6()
     if options.out is not None:
         # Said before a minute of load, not after it.
@@ -85,11 +89,10 @@ def run_gate(options: Options) -> Outcome:
             options.out.mkdir(parents=True, exist_ok=True)
     run = RunFolder.create(options.root)
     _remove_reports(options.out or run.path)
-    release = _release(options)
     try:
-        facts = _measure(run, gate, profile, options, release)
+        facts = measure_url(run, job) if job.url else measure_shop(run, job)
     except (MeasurementFailed, StartError) as error:
-        _report_failure(options.out or run.path, gate, profile, options, str(error))
+        _report_failure(options.out or run.path, job, str(error))
         raise
     judgement = evaluate(replace(facts, grafana=options.grafana))
     return Outcome(judgement, _report(options.out or run.path, judgement), run)
@@ -110,6 +113,20 @@ def _short(path: Path) -> Path:
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
+def _job(options: Options) -> Job:
+    """Settle what is to be measured, before anything starts."""
+    gate = _gate(options)
+    return Job(
+        gate=gate,
+        profile=_profile(options, gate),
+        release=_release(options),
+        url=options.url,
+        faults=options.faults,
+        variables=options.variables,
+        early_stop=options.early_stop,
+    )
+
+
 def _gate(options: Options) -> Gate:
     gate = load_gate(options.gate)
     if options.script is not None:
@@ -121,8 +138,8 @@ def _gate(options: Options) -> Gate:
         raise WrongRequest(
             f"expected an address such as https://grafana.example.org for --grafana, got {options.grafana!r}"
         )
-    if options.url:
-        require_target(options.url, gate)
+    if options.url or options.variables:
+        require_target(options.url, gate, options.variables)
         if options.faults:
             raise WrongRequest("--fault breaks the shop that the gate starts itself: leave it out, or leave out --url")
     return gate
@@ -133,7 +150,9 @@ def _profile(options: Options, gate: Gate) -> Profile:
     if name not in PROFILES:
         raise WrongRequest(f"there is no profile {name!r}; there are {', '.join(PROFILES)}")
     profile = PROFILES[name]
-    if gate.throughput_target is not None:
+    # How many requests an iteration of a foreign script sends is its own.
+    foreign = options.url and gate.script != SCRIPT
+    if gate.throughput_target is not None and not foreign:
         try:
             profile.require_reach(gate.throughput_target)
         except ValueError as error:
@@ -146,12 +165,6 @@ def _require_k6() -> None:
         loadtests.find_k6()
     except LoadError as error:
         raise MeasurementFailed(str(error)) from None
-
-
-def _measure(run: RunFolder, gate: Gate, profile: Profile, options: Options, release: Release) -> RunFacts:
-    if options.url:
-        return measure_url(run, gate, profile, options.url, release)
-    return measure_shop(run, gate, profile, options.faults, release)
 
 
 def _release(options: Options) -> Release:
@@ -182,19 +195,19 @@ def _report(folder: Path, judgement: Judgement) -> tuple[Path, ...]:
         return write_reports(folder, judgement.verdict, judgement.evidence)
 
 
-def _report_failure(folder: Path, gate: Gate, profile: Profile, options: Options, problem: str) -> None:
+def _report_failure(folder: Path, job: Job, problem: str) -> None:
     """Leave the reports of a run that came to nothing, so that whoever reads only those learns why."""
     now = time.time()
     facts = RunFacts(
-        gate=gate,
+        gate=job.gate,
         samples=(),
-        load=LoadFacts(model="open", begin=now, seconds=profile.seconds, problems=(problem,)),
-        url=options.url,
-        profile=profile.name,
+        load=LoadFacts(model="open", begin=now, seconds=job.profile.seconds, problems=(problem,)),
+        url=job.url,
+        profile=job.profile.name,
         started=now,
         ended=now,
-        faults=options.faults,
-        release=_release(options),
+        faults=job.faults,
+        release=job.release,
     )
     try:
         _report(folder, evaluate(facts))

@@ -1,11 +1,15 @@
 """What every way of measuring a release has in common: what can go wrong with it, and what the load was in the judge's words."""
 
+from dataclasses import dataclass
 from functools import partial
 
 import click
 
+from goshop.stopping import GrossFailure
 from loadtests import Arrivals, LoadRun, Profile, Scripted
+from slo.gates import Gate
 from slo.load import LoadFacts
+from slo.verdict import Release
 
 
 class MeasurementFailed(Exception):
@@ -16,32 +20,68 @@ class WrongRequest(ValueError):
     """What was asked for cannot be: no such profile, a profile that cannot reach its target, options that do not fit."""
 
 
-def load_facts(load: LoadRun, profile: Profile) -> LoadFacts:
-    """Say what the load generator did in the words of the judge."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What is to be measured, when everything about it is settled; `url` "" is the shop of this checkout."""
+
+    gate: Gate
+    profile: Profile
+    release: Release
+    url: str = ""
+    faults: tuple[str, ...] = ()
+    # Names of environment variables that a foreign script may read.
+    variables: tuple[str, ...] = ()
+    # Whether a gross failure ends the load.
+    early_stop: bool = True
+
+    def watch(self) -> GrossFailure | None:
+        """Return what looks at the load while it runs."""
+        return GrossFailure(self.gate) if self.early_stop else None
+
+
+def load_facts(load: LoadRun, profile: Profile, gross: GrossFailure | None = None) -> LoadFacts:
+    """Say what the load generator did in the words of the judge; `gross` is what may have ended it early."""
     begin = load.window[0]
+    stopped = gross.reasons if gross and load.stopped else {}
     facts = partial(
         LoadFacts,
         begin=begin,
-        seconds=profile.seconds,
+        seconds=gross.seconds(begin, profile.seconds) if gross and stopped else profile.seconds,
         interrupted=load.interrupted,
         problems=load.problems,
         doubts=load.doubts,
+        cpu_share=load.cpu_share,
         cpu_wait=load.cpu_wait / len(load.samples) if load.cpu_wait is not None and load.samples else None,
+        stopped=stopped,
     )
-    dropped = sum(drop.count for drop in load.drops if drop.at >= begin)
-    if isinstance(profile.load, Arrivals):
-        return facts(model="open", planned=profile.load.rate * profile.seconds, dropped=dropped)
-    if isinstance(profile.load, Scripted) and profile.load.open:
-        each = requests_per_iteration(load)
-        planned = sum(scenario.iterations or 0 for scenario in profile.load.judged)
-        return facts(model="open", planned=planned * each, dropped=round(dropped * each))
-    return facts(model="closed", users=load.users, dropped=dropped)
+    each = requests_per_iteration(load) if isinstance(profile.load, Scripted) else 1.0
+    dropped = round(each * sum(drop.count for drop in load.drops if drop.at >= begin))
+    planned = planned_iterations(profile)
+    if planned is None:
+        return facts(model="closed", users=load.users, dropped=dropped)
+    # What was ended early was not to be offered in full.
+    return facts(model="open", planned=None if stopped else each * planned, dropped=dropped)
+
+
+def planned_iterations(profile: Profile) -> float | None:
+    """Return how many iterations the judged time of an open model has; None for a closed one."""
+    load = profile.load
+    if isinstance(load, Arrivals):
+        return load.rate * profile.seconds
+    if isinstance(load, Scripted) and load.open:
+        return sum(scenario.iterations or 0 for scenario in load.judged)
+    return None
 
 
 def requests_per_iteration(load: LoadRun) -> float:
     """Return how many requests an iteration sent on average; 1 where none ended."""
     sent = sum(bool(sample.scenario) for sample in load.samples)
     return sent / load.iterations if load.iterations else 1.0
+
+
+def tell(sentence: str) -> None:
+    """Tell people something that they may want to act on."""
+    click.echo(f"goshop: {sentence}", err=True)
 
 
 def say(message: str) -> None:

@@ -6,42 +6,44 @@ from typing import Final
 
 import loadtests
 from app.faults import parse_faults
-from goshop.measurement import MeasurementFailed, load_facts, say
+from goshop.measurement import Job, MeasurementFailed, load_facts, say, tell
+from goshop.planning import plan_line
 from goshop.processes import how_it_ended
 from goshop.progress import Stage, loading
 from goshop.run import RunFolder
 from goshop.shop import GATEWAY, Shop
+from goshop.stopping import GrossFailure
 from goshop.witnesses import Reading, Watch
-from loadtests import LoadError, LoadRun, Profile
+from loadtests import LoadError, LoadRun
 from loadtests.seed import seed_shop
 from slo.gate import RunFacts
-from slo.gates import Gate
-from slo.verdict import Release
 
 # Requests that carry an Idempotency-Key: Go's HTTP client sends them again when a reused connection closes.
 RESENDABLE: Final = frozenset({"POST /api/orders"})
 
 
-def measure_shop(run: RunFolder, gate: Gate, profile: Profile, faults: tuple[str, ...], release: Release) -> RunFacts:
+def measure_shop(run: RunFolder, job: Job) -> RunFacts:
     """Bring the shop up, load it and read what it says of itself.
 
     Raises `StartError`, and `MeasurementFailed` when the load cannot be prepared. Main thread only.
     """
-    with Shop.start(
-        run, faults=",".join(faults), armed=False, environ=_without_other_telemetry(os.environ), progress=say
-    ) as shop:
-        load, watch, after = _load(shop, gate, profile)
+    if line := plan_line(job.gate, job.profile):
+        tell(line)
+    faults, gross = ",".join(job.faults), job.watch()
+    environ = _without_other_telemetry(os.environ)
+    with Shop.start(run, faults=faults, armed=False, environ=environ, progress=say) as shop:
+        load, watch, after = _load(shop, job, gross)
         ended = shop.ended()
-    problems = _unplanned(ended, faults)
+    problems = _unplanned(ended, job.faults)
     if after is None and GATEWAY not in ended:
         problems = (*problems, "the gateway did not answer when the load had ended: its counters are lost")
     say("judging")
     return RunFacts(
-        gate=gate,
+        gate=job.gate,
         samples=load.samples,
-        load=load_facts(load, profile),
+        load=load_facts(load, job.profile, gross),
         url=shop.url,
-        profile=profile.name,
+        profile=job.profile.name,
         started=load.started,
         ended=load.ended,
         spans=watch.spans(),
@@ -50,26 +52,34 @@ def measure_shop(run: RunFolder, gate: Gate, profile: Profile, faults: tuple[str
         dropped_spans=0 if after is None else watch.dropped_spans(after),
         kills={name: (at,) for name, at in watch.deaths.items()},
         resendable=RESENDABLE,
-        faults=faults,
-        release=release,
+        faults=job.faults,
+        release=job.release,
         problems=problems,
     )
 
 
-def _load(shop: Shop, gate: Gate, profile: Profile) -> tuple[LoadRun, Watch, Reading | None]:
+def _load(shop: Shop, job: Job, gross: GrossFailure | None) -> tuple[LoadRun, Watch, Reading | None]:
     data = shop.run.state / "seed.json"
     try:
         with Stage("preparing users, products and orders") as stage:
             seed_shop(shop.url, shop.admin, data, on_progress=lambda p: stage.update(p.done, p.total))
         watch = Watch(shop)
         shop.arm_faults()
-        with loading(profile) as show_progress:
+        with loading(job.profile) as show_progress:
 
             def on_progress(progress: loadtests.Progress) -> None:
                 watch.look()
                 show_progress(progress)
 
-            load = loadtests.run(profile, shop.url, data, shop.run.k6, script=gate.script, on_progress=on_progress)
+            load = loadtests.run(
+                job.profile,
+                shop.url,
+                data,
+                shop.run.k6,
+                script=job.gate.script,
+                on_progress=on_progress,
+                stop_when=gross,
+            )
     except LoadError as error:
         raise MeasurementFailed(str(error)) from None
     return load, watch, watch.drain()

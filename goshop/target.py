@@ -12,25 +12,26 @@ from typing import Final
 from urllib.parse import urlsplit
 
 import loadtests
-from goshop.measurement import MeasurementFailed, WrongRequest, load_facts, say
+from goshop.measurement import Job, MeasurementFailed, WrongRequest, load_facts, say, tell
+from goshop.planning import plan_line
 from goshop.progress import Stage, loading
 from goshop.run import RunFolder
+from goshop.stopping import GrossFailure
 from loadtests import LoadError, LoadRun, Profile
 from loadtests.plan import SCRIPT
 from loadtests.seed import is_loopback, seed_shop
 from slo.gate import RunFacts
 from slo.gates import Gate
-from slo.verdict import Release
 
 ADMIN_VARIABLES: Final = ("GOSHOP_AUTH__ADMIN_EMAIL", "GOSHOP_AUTH__ADMIN_PASSWORD")
 _ANSWER_SECONDS: Final = 10.0
+_OPTIONS_OF_K6: Final = "K6_"
 
 
-def require_target(url: str, gate: Gate) -> None:
+def require_target(url: str, gate: Gate, variables: tuple[str, ...]) -> None:
     """Make sure that `url` is an address, and that the gate's script can load it; raises `WrongRequest`."""
-    address = urlsplit(url)
-    if address.scheme not in {"http", "https"} or not address.netloc or address.query or address.fragment:
-        raise WrongRequest(f"expected an address such as https://shop.example.org for --url, got {url!r}")
+    _require_address(url)
+    _require_variables(gate, variables)
     if gate.script == SCRIPT and not all(os.environ.get(name) for name in ADMIN_VARIABLES):
         raise WrongRequest(
             f"{gate.name} loads with the shop's own script, which fills the shop first: name its admin by "
@@ -38,37 +39,73 @@ def require_target(url: str, gate: Gate) -> None:
         )
 
 
-def measure_url(run: RunFolder, gate: Gate, profile: Profile, url: str, release: Release) -> RunFacts:
-    """Load the service at `url`; raises `MeasurementFailed` when nothing answers there, or the load cannot be prepared."""
-    _require_answer(url)
+def _require_address(url: str) -> None:
+    address = urlsplit(url)
+    if address.scheme not in {"http", "https"} or not address.netloc or address.query or address.fragment:
+        raise WrongRequest(f"expected an address such as https://shop.example.org for --url, got {url!r}")
+    if "@" in address.netloc:
+        # Not repeated here: this line is in a log, and the address would be in every report.
+        raise WrongRequest(
+            "--url holds credentials, and is shown in every report: give them to the script by --env NAME"
+        )
+
+
+def _require_variables(gate: Gate, variables: tuple[str, ...]) -> None:
+    if variables and gate.script == SCRIPT:
+        raise WrongRequest("--env is for a script of your own: the shop's reads none")
+    for name in variables:
+        if name.startswith(_OPTIONS_OF_K6):
+            raise WrongRequest(f"--env {name}: variables of this name are k6's options; say it in the script's options")
+        if name not in os.environ:
+            raise WrongRequest(f"--env {name}: there is no such variable in the environment")
+
+
+def measure_url(run: RunFolder, job: Job) -> RunFacts:
+    """Load the service at the job's address; raises `MeasurementFailed` when nothing answers there, or the load cannot be prepared."""
+    _require_answer(job.url)
+    gross = job.watch()
     try:
-        load = _load(run, gate, profile, url)
+        load = _load(run, job, gross)
     except LoadError as error:
         raise MeasurementFailed(str(error)) from None
     say("judging")
     return RunFacts(
-        gate=gate,
+        gate=job.gate,
         samples=load.samples,
-        load=load_facts(load, load.profile),
-        url=url,
+        load=load_facts(load, load.profile, gross),
+        url=job.url,
         profile=load.profile.name,
         started=load.started,
         ended=load.ended,
-        release=release,
+        release=job.release,
     )
 
 
-def _load(run: RunFolder, gate: Gate, profile: Profile, url: str) -> LoadRun:
-    if gate.script != SCRIPT:
-        planned = loadtests.plan_script(gate.script, profile, url, run.k6)
-        with loading(planned) as show_progress:
-            return loadtests.run_script(gate.script, planned, url, run.k6, on_progress=show_progress)
+def _load(run: RunFolder, job: Job, gross: GrossFailure | None) -> LoadRun:
+    if job.gate.script == SCRIPT:
+        _tell_plan(job.gate, job.profile)
+        return _load_shop(run, job, gross)
+    script, variables = job.gate.script, {name: os.environ[name] for name in job.variables}
+    planned = loadtests.plan_script(script, job.profile, job.url, run.k6, variables=variables)
+    _tell_plan(job.gate, planned)
+    with loading(planned) as show_progress:
+        return loadtests.run_script(
+            script, planned, job.url, run.k6, variables=variables, on_progress=show_progress, stop_when=gross
+        )
+
+
+def _tell_plan(gate: Gate, profile: Profile) -> None:
+    if line := plan_line(gate, profile):
+        tell(line)
+
+
+def _load_shop(run: RunFolder, job: Job, gross: GrossFailure | None) -> LoadRun:
     email, password = (os.environ[name] for name in ADMIN_VARIABLES)
     data = run.state / "seed.json"
     with Stage("preparing users, products and orders") as stage:
-        seed_shop(url, (email, password), data, on_progress=lambda p: stage.update(p.done, p.total))
-    with loading(profile) as show_progress:
-        return loadtests.run(profile, url, data, run.k6, on_progress=show_progress)
+        seed_shop(job.url, (email, password), data, on_progress=lambda p: stage.update(p.done, p.total))
+    with loading(job.profile) as show_progress:
+        return loadtests.run(job.profile, job.url, data, run.k6, on_progress=show_progress, stop_when=gross)
 
 
 def _require_answer(url: str) -> None:

@@ -24,6 +24,8 @@ _BUSY: Final = 0.9
 _LATE: Final = 0.1
 # Share of the machine from which on k6's own work is in what it measures (loadtests.scheduling has the source).
 _BUSY_MACHINE: Final = 0.8
+# Below this part of its own, k6 has little to do, and waits for others one moment at a time: slo.load judges that.
+_HEAVY: Final = 0.25
 # Seconds by which wall clock and monotonic clock may part in one run.
 CLOCK_JUMP: Final = 0.25
 # Bytes; less is full.
@@ -58,17 +60,19 @@ class Evidence(msgspec.Struct, frozen=True):
     clock_jump: float = 0.0
     # Whether the requests are to be found again by their trace ids.
     traced: bool = True
-    # Of all the CPU time that there was, k6's own part.
+    # Of all the CPU time that there was, k6's own part, and that for which it was ready to run and had to wait.
     cpu_share: float = 0.0
+    cpu_missed: float = 0.0
 
 
 def problems(evidence: Evidence) -> tuple[str, ...]:
     """Return a sentence for each reason not to trust the measurement.
 
-    How the load was offered is only looked at when k6 ran to its end: after a crash it says nothing new.
+    How the load was offered is only looked at when k6 ran to its end: after a crash, or when it was ended, it says nothing
+    new.
     """
     found = [said for check in _INTEGRITY if (said := check(evidence))]
-    if not found:
+    if not found and not evidence.exit.stopped:
         found = [said for check in _OFFER if (said := check(evidence))]
     return tuple(found)
 
@@ -190,10 +194,11 @@ def _clock_held(evidence: Evidence) -> str:
 
 
 def _cpu_left(evidence: Evidence) -> str:
-    if evidence.cpu_share <= _BUSY_MACHINE:
+    used, wanted = evidence.cpu_share, evidence.cpu_share + evidence.cpu_missed
+    if used <= _HEAVY or wanted <= _BUSY_MACHINE:
         return ""
     return (
-        f"k6 alone used {evidence.cpu_share:.0%} of the CPU time that there was: its own work is in the latencies; "
+        f"k6 wanted {wanted:.0%} of the CPU time that there was, and got {used:.0%}: its own work is in the latencies; "
         "give it more CPUs, or a smaller load"
     )
 

@@ -21,6 +21,7 @@ import msgspec
 from loadtests.errors import K6Missing
 
 THRESHOLDS_CROSSED: Final = 99
+INTERRUPTED: Final = 105
 _REASONS: Final = {
     97: "its cloud run failed",
     98: "it lost sight of its cloud run",
@@ -29,7 +30,7 @@ _REASONS: Final = {
     102: "something in it took too long",
     103: "its engine failed",
     104: "an option has a bad value",
-    105: "it was interrupted",
+    INTERRUPTED: "it was interrupted",
     106: "it could not open its own port",
     107: "the script failed",
     108: "the script aborted the run",
@@ -96,13 +97,15 @@ class K6Exit(msgspec.Struct, frozen=True):
     code: int
     cpu_seconds: float
     overdue: bool = False
+    # We ended it before its time, as its caller wanted.
+    stopped: bool = False
 
     @property
     def reason(self) -> str:
         """Why, in words; "" if k6 ran to its end."""
         if self.overdue:
             return "it did not end in time and was killed"
-        if self.code in {0, THRESHOLDS_CROSSED}:
+        if self.code in {0, THRESHOLDS_CROSSED} or (self.stopped and self.code == INTERRUPTED):
             return ""
         if self.code < 0:
             return f"it was killed by {signal.Signals(-self.code).name}"
@@ -175,12 +178,16 @@ def environment() -> dict[str, str]:
     return {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
 
 
-def watch(process: subprocess.Popen[bytes], seconds: float, tick: Callable[[], None]) -> K6Exit:
-    """Wait for k6 and call `tick` meanwhile; kill it after `seconds`. Leaves no k6 behind, whatever is raised."""
+def watch(process: subprocess.Popen[bytes], seconds: float, tick: Callable[[], bool]) -> K6Exit:
+    """Wait for k6 and call `tick` meanwhile; end it when that says so, or after `seconds`.
+
+    Leaves no k6 behind, whatever is raised.
+    """
     deadline = time.monotonic() + seconds
     try:
         while (ended := _reap(process)) is None and time.monotonic() < deadline:
-            tick()
+            if tick():
+                return msgspec.structs.replace(_stop(process), stopped=True)
             time.sleep(_POLL_SECONDS)
     except BaseException:
         _stop(process)

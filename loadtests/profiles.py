@@ -14,6 +14,15 @@ import msgspec
 # The shop's traffic in requests out of 100.
 MIX: Final = {"search": 50, "product": 20, "order_create": 15, "order_read": 13, "login": 2}
 
+# How the samples name these requests.
+ENDPOINTS: Final = {
+    "search": "GET /api/products",
+    "product": "GET /api/products/{id}",
+    "order_create": "POST /api/orders",
+    "order_read": "GET /api/orders/{id}",
+    "login": "POST /api/login",
+}
+
 # Users of the closed model out of 50, by journey; each iteration of any journey sends two requests, so that 50 iterations
 # send the mix above: login 2 = login + search; query 20 = search + product, 13 = search + its next page;
 # order 13 = create + read, 2 = search + create.

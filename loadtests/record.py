@@ -48,6 +48,8 @@ class LoadRun(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     # Seconds that its threads were ready to run and waited for a CPU; None where the kernel does not tell.
     cpu_wait: float | None = None
     problems: tuple[str, ...] = ()
+    # Ended before its time, as its caller wanted.
+    stopped: bool = False
     # Sentences about what makes a pass worth nothing, though not a failure.
     doubts: tuple[str, ...] = ()
 

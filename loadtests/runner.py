@@ -3,7 +3,7 @@
 import shutil
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -13,7 +13,7 @@ from loadtests.errors import LoadError
 from loadtests.plan import SCRIPT, make_plan, write_plan
 from loadtests.profiles import Profile
 from loadtests.record import LoadRun, Progress
-from loadtests.samples import SampleReader
+from loadtests.samples import Sample, SampleReader
 from loadtests.scheduling import CpuWatch, usable_cpus
 from loadtests.thresholds import read_idle_thresholds
 
@@ -22,6 +22,8 @@ _START_SECONDS: Final = 60.0
 _RATE_SECONDS: Final = 3.0
 
 OnProgress = Callable[[Progress], None]
+# Told all samples so far, about four times a second; whether to end the load.
+StopWhen = Callable[[Sequence[Sample]], bool]
 
 
 def run(
@@ -32,11 +34,13 @@ def run(
     *,
     script: Path | None = None,
     on_progress: OnProgress | None = None,
+    stop_when: StopWhen | None = None,
 ) -> LoadRun:
     """Load `url` and return every sample. Leaves samples.csv, summary.json, stderr.log and progress.log in `out_folder`.
 
-    `script`: k6 JavaScript of your own in place of the shop's; it may read any `data_file`. A failed measurement does not raise: it is a run with `problems`. Ctrl-C stops k6 and is raised again. Call this from
-    the main thread, or one that outlives the run: k6 dies with the thread that started it.
+    `script`: k6 JavaScript of your own in place of the shop's; it may read any `data_file`. `stop_when` may end the load
+    before its time. A failed measurement does not raise: it is a run with `problems`. Ctrl-C stops k6 and is raised again.
+    Call this from the main thread, or one that outlives the run: k6 dies with the thread that started it.
     """
     files = k6.K6Files(out_folder.resolve())
     began = time.time()
@@ -46,7 +50,7 @@ def run(
             require_data(data_file, profile.total_seconds)
         files.clear()
         write_plan(make_plan(profile, url, data_file), files.plan)
-        session = _Session(profile, SampleReader(files.samples), on_progress)
+        session = _Session(profile, SampleReader(files.samples), on_progress, stop_when)
         variables = ("-e", f"PLAN={files.plan}", "-e", f"SUMMARY={files.summary}")
         process = k6.start(binary, (script or SCRIPT).resolve(), files, variables)
         session.watch_cpu(process.pid)
@@ -57,19 +61,29 @@ def run(
     return _record(session, url, began, files, exit_)
 
 
-def plan_script(script: Path, profile: Profile, url: str, out_folder: Path) -> Profile:
+def plan_script(
+    script: Path, profile: Profile, url: str, out_folder: Path, *, variables: Mapping[str, str] = k6.NOTHING
+) -> Profile:
     """Return what k6 will run with any script: its own options, or `profile` where it has none.
 
-    Leaves the configuration that `run_script` takes in `out_folder`. Raises `LoadError`, and OSError for the folder.
+    `variables` are in the script's `__ENV`, beside BASE_URL. Leaves the configuration that `run_script` takes in `out_folder`. Raises `LoadError`, and OSError for the folder.
     """
     files = k6.K6Files(out_folder.resolve())
     files.clear()
     scripts.write_config(profile, files)
-    return scripts.scripted(profile, scripts.inspect(k6.find_k6(), script.resolve(), files, url), script)
+    options = scripts.inspect(k6.find_k6(), script.resolve(), files, url, variables)
+    return scripts.scripted(profile, options, script)
 
 
 def run_script(
-    script: Path, planned: Profile, url: str, out_folder: Path, *, on_progress: OnProgress | None = None
+    script: Path,
+    planned: Profile,
+    url: str,
+    out_folder: Path,
+    *,
+    variables: Mapping[str, str] = k6.NOTHING,
+    on_progress: OnProgress | None = None,
+    stop_when: StopWhen | None = None,
 ) -> LoadRun:
     """Load `url` with any k6 script, as `plan_script` has `planned` it in this folder; the rest is as in `run`.
 
@@ -77,10 +91,10 @@ def run_script(
     """
     files = k6.K6Files(out_folder.resolve())
     began = time.time()
-    session = _Session(planned, SampleReader(files.samples, url), on_progress)
+    session = _Session(planned, SampleReader(files.samples, url), on_progress, stop_when)
     arguments = scripts.arguments(files, url)
     try:
-        process = k6.start(k6.find_k6(), script.resolve(), files, arguments, scripts.OPTIONS)
+        process = k6.start(k6.find_k6(), script.resolve(), files, arguments, {**variables, **scripts.OPTIONS})
         session.watch_cpu(process.pid)
         exit_ = k6.watch(process, _patience(planned), session.tick)
         session.reader.poll()
@@ -98,6 +112,7 @@ def _record(
 ) -> LoadRun:
     reader = session.reader
     ended = time.time()
+    there_was = max(ended - began, 1e-9) * usable_cpus()
     evidence = health.Evidence(
         profile=session.profile,
         exit=exit_,
@@ -107,7 +122,8 @@ def _record(
         free=shutil.disk_usage(files.folder).free,
         clock_jump=session.clock_jump,
         traced=traced,
-        cpu_share=exit_.cpu_seconds / max(ended - began, 1e-9) / usable_cpus(),
+        cpu_share=exit_.cpu_seconds / there_was,
+        cpu_missed=(session.cpu_wait or 0.0) / there_was,
     )
     return LoadRun(
         profile=session.profile,
@@ -122,6 +138,7 @@ def _record(
         users=tuple(reader.users),
         counted=evidence.counted,
         cpu_seconds=exit_.cpu_seconds,
+        stopped=exit_.stopped,
         cpu_share=evidence.cpu_share,
         cpu_wait=session.cpu_wait,
         doubts=() if traced else read_idle_thresholds(files.summary),
@@ -132,12 +149,15 @@ def _record(
 class _Session:
     """Reads along while k6 runs, tells the progress, and keeps an eye on the clock."""
 
-    def __init__(self, profile: Profile, reader: SampleReader, on_progress: OnProgress | None) -> None:
+    def __init__(
+        self, profile: Profile, reader: SampleReader, on_progress: OnProgress | None, stop_when: StopWhen | None
+    ) -> None:
         self.profile = profile
         self.reader = reader
         self.clock_jump = 0.0
         self._cpu: CpuWatch | None = None
         self._on_progress = on_progress
+        self._stop_when = stop_when
         self._began = time.monotonic()
         self._epoch = time.time() - time.monotonic()
         self._seen = 0
@@ -153,8 +173,8 @@ class _Session:
         """Begin to look at how long k6 waits for a CPU."""
         self._cpu = CpuWatch(pid)
 
-    def tick(self) -> None:
-        """Take in the new rows and report."""
+    def tick(self) -> bool:
+        """Take in the new rows and report; tell whether to end the load."""
         jump = time.time() - time.monotonic() - self._epoch
         self.clock_jump = max(self.clock_jump, jump, key=abs)
         self.reader.poll()
@@ -162,6 +182,7 @@ class _Session:
             self._cpu.look()
         if self._on_progress:
             self._on_progress(self._progress(time.monotonic()))
+        return self._stop_when is not None and self._stop_when(self.reader.samples)
 
     def _progress(self, now: float) -> Progress:
         samples = self.reader.samples

@@ -45,10 +45,13 @@ def write_config(profile: Profile, files: k6.K6Files) -> None:
     files.config.write_bytes(msgspec.json.encode({"scenarios": for_any_script(profile)}))
 
 
-def inspect(binary: Path, script: Path, files: k6.K6Files, url: str) -> _Options:
+def inspect(
+    binary: Path, script: Path, files: k6.K6Files, url: str, variables: Mapping[str, str] = k6.NOTHING
+) -> _Options:
     """Return the options that k6 will run the script with; raises `ScriptError` with k6's own words."""
     command = [
         *(str(binary), "inspect", "--execution-requirements", "--log-format", "json", "--no-color"),
+        "--include-system-env-vars",
         *("--config", str(files.config), "-e", f"{BASE_URL}={url.rstrip('/')}", str(script)),
     ]
     try:
@@ -57,7 +60,7 @@ def inspect(binary: Path, script: Path, files: k6.K6Files, url: str) -> _Options
             capture_output=True,
             text=True,
             check=False,
-            env=k6.environment(),
+            env={**k6.environment(), **variables},
             cwd=files.folder,
             timeout=_INSPECT_SECONDS,
         )

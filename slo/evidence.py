@@ -21,6 +21,8 @@ DRAWN: Final = 5
 MOST_ROWS: Final = 60
 _MOST_MOMENTS: Final = 90
 _MOST_OUTLIERS: Final = 600
+# A script that names no request makes one of every address.
+_MOST_ENDPOINTS: Final = 40
 # The P99 of fewer requests is their maximum.
 _SLICE_REQUESTS: Final = 250
 _BINS_PER_DECADE: Final = 12
@@ -220,13 +222,17 @@ def bins(samples: Sequence[Sample], target: float) -> tuple[Bin, ...]:
 
 
 def endpoint_rows(samples: Sequence[Sample], limit: float) -> tuple[EndpointRow, ...]:
-    """Return one row for each endpoint's judged requests, the most frequent first."""
+    """Return one row for each endpoint's judged requests, the most frequent first, and one for those that are too many."""
     groups: dict[str, list[Sample]] = defaultdict(list)
     for sample in samples:
         if is_judged(sample):
             groups[endpoint_of(sample)].append(sample)
-    rows = (_endpoint_row(endpoint, chosen, limit) for endpoint, chosen in groups.items())
-    return tuple(sorted(rows, key=lambda row: -row.requests))
+    frequent = sorted(groups, key=lambda endpoint: -len(groups[endpoint]))
+    rows = [_endpoint_row(endpoint, groups[endpoint], limit) for endpoint in frequent[:_MOST_ENDPOINTS]]
+    if others := frequent[_MOST_ENDPOINTS:]:
+        together = [sample for endpoint in others for sample in groups[endpoint]]
+        rows.append(_endpoint_row(f"{len(others)} others", together, limit))
+    return tuple(rows)
 
 
 def _endpoint_row(endpoint: str, samples: Sequence[Sample], limit: float) -> EndpointRow:

@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Final
 
+from msgspec import structs
+
 from slo.gates import Objective
 from slo.load import LoadFacts, user_seconds
 from slo.sample import Sample, endpoint_of, is_judged, is_slow, is_unanswered, is_unavailable
@@ -35,8 +37,15 @@ _ROUNDING: Final = 1e-6
 
 
 def judge(objective: Objective, samples: Sequence[Sample], load: LoadFacts) -> ObjectiveResult:
-    """Judge one objective over the samples that count towards it."""
-    chosen = [sample for sample in samples if is_judged(sample) and _concerns(objective, sample)]
+    """Judge one objective over the samples that count towards it; one that ended the load early is missed."""
+    result = _judge(objective, samples, load)
+    if reason := load.stopped.get(objective.name):
+        return structs.replace(result, outcome="missed", reason=reason)
+    return result
+
+
+def _judge(objective: Objective, samples: Sequence[Sample], load: LoadFacts) -> ObjectiveResult:
+    chosen = [sample for sample in samples if is_judged(sample) and concerns(objective, sample)]
     if not chosen and not load.dropped:
         return _unmeasured(objective, "nothing was measured")
     if objective.indicator == "latency":
@@ -64,7 +73,8 @@ def quantile(samples: Sequence[Sample], percentile: float) -> float | None:
     return None if math.isinf(value) else value
 
 
-def _concerns(objective: Objective, sample: Sample) -> bool:
+def concerns(objective: Objective, sample: Sample) -> bool:
+    """Tell whether an objective is about a sample's endpoint."""
     return not objective.endpoint or objective.endpoint == endpoint_of(sample)
 
 

@@ -5,8 +5,8 @@ when the virtual users were all waiting for its answers (k6 then drops iteration
 are the *load generator's* when iterations came late while users were free.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final, Literal
 
@@ -29,8 +29,9 @@ class LoadFacts:
     Closed model: `users` are (time, active users) points, with straight lines between them; `planned` is None.
     `interrupted` is the number of iterations that were cut short. `problems` are failures that the wrapper of the load
     generator found, a sentence each (crash, lost samples, full disk). `doubts` make a pass worth nothing, though not a
-    failure: a threshold of the script that looked at nothing. `cpu_wait` is how long a request waited on average for the
-    load generator to get a CPU, in s, None where that is not known.
+    failure: a threshold of the script that looked at nothing. `cpu_share` is the load generator's part of all the CPU time
+    that there was, `cpu_wait` how long a request waited on average for it to get a CPU, in s; None where not known. `stopped` says, by the name of the objective, why the
+    load was ended early: `seconds` is then how long it lasted, and `planned` None.
     """
 
     model: Literal["open", "closed"]
@@ -42,7 +43,9 @@ class LoadFacts:
     interrupted: int = 0
     problems: tuple[str, ...] = ()
     doubts: tuple[str, ...] = ()
+    cpu_share: float | None = None
     cpu_wait: float | None = None
+    stopped: Mapping[str, str] = field(default_factory=dict)
 
 
 def user_seconds(users: Sequence[tuple[float, float]], begin: float, end: float) -> float:
@@ -76,6 +79,9 @@ def assess_load(
         client_minus_server_p99=difference,
         healthy=not problems,
         warmup_requests=sum(sample.warmup for sample in samples),
+        stopped_after=facts.seconds if facts.stopped else None,
+        cpu_share=facts.cpu_share,
+        cpu_wait=facts.cpu_wait,
         problems=problems,
     )
 

@@ -54,7 +54,10 @@ class Load(msgspec.Struct, frozen=True):
     """How the load went. `requests` and `rate` (1/s) are of the judged time, `warmup_requests` came before it.
 
     `client_minus_server_p99` (s) is null where the server's spans are not ours to read. `problems` has one sentence for
-    each reason why the measurement failed; `healthy` means there is none.
+    each reason why the measurement failed; `healthy` means there is none. `stopped_after` is how many s of the judged time
+    a load lasted that was ended early by a gross failure, null for one that ran to its end. `cpu_share` is the load
+    generator's part of all the CPU time that there was, `cpu_wait` how long a request waited on average for it to get a
+    CPU (s); null where the kernel does not tell.
     """
 
     requests: int
@@ -64,6 +67,9 @@ class Load(msgspec.Struct, frozen=True):
     healthy: bool
     warmup_requests: int = 0
     problems: tuple[str, ...] = ()
+    stopped_after: float | None = None
+    cpu_share: float | None = None
+    cpu_wait: float | None = None
 
 
 class Reconciliation(msgspec.Struct, frozen=True):

@@ -38,6 +38,11 @@ def fault_annotations(faults: Iterable[Fault], locate: Callable[[str], str]) -> 
         yield _command("error", "specification", fault.message, **place)
 
 
+def failure_annotation(message: str) -> str:
+    """Return the workflow command for a measurement that came to nothing."""
+    return _command("error", "the measurement failed", message)
+
+
 def _objective(verdict: Verdict, result: ObjectiveResult, file: str) -> Iterator[str]:
     if result.outcome == "met":
         return

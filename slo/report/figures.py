@@ -4,7 +4,7 @@ from typing import Final
 
 from slo.gates import PER_SECOND, RATIO, SECONDS
 from slo.statistics import Outcome
-from slo.verdict import NOT_A_RELEASE, Cause, ObjectiveResult, Verdict, Word
+from slo.verdict import NOT_A_RELEASE, Cause, Load, ObjectiveResult, Verdict, Word
 
 NOTHING: Final = "-"
 
@@ -83,6 +83,18 @@ def place(cause: Cause) -> str:
     """Return where a cause is, as one phrase."""
     table = f" on {cause.table}" if cause.table else ""
     return f"{cause.service}: {cause.span}{table}"
+
+
+def generator(load: Load) -> str:
+    """Return what is known of the load generator's own part in what it measured."""
+    parts = []
+    if load.client_minus_server_p99 is not None:
+        parts.append(f"client minus server P99 {seconds(load.client_minus_server_p99)}")
+    if load.cpu_share is not None:
+        parts.append(f"k6 used {percent(load.cpu_share)} of the CPU time")
+    if load.cpu_wait is not None:
+        parts.append(f"a request waited {seconds(load.cpu_wait)} for a CPU on average")
+    return ", ".join(parts) or "nothing is known of k6's own part"
 
 
 def warnings(verdict: Verdict) -> tuple[str, ...]:

@@ -80,7 +80,7 @@ def _load(verdict: Verdict, evidence: Evidence) -> Iterator[str]:
     yield (
         f"{load.requests} judged requests at {load.rate:.1f}/s after {load.warmup_requests} of warm-up, "
         f"{load.dropped_iterations} not sent because every user waited; "
-        f"client minus server P99 {figures.seconds(load.client_minus_server_p99)}."
+        f"{figures.generator(load)}."
     )
     yield ""
     rows = [

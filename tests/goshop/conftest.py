@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from goshop.run import RunFolder
+from tests.goshop.plain import answers, run_all
+from tests.loadtests.stand_in import StandIn, served
 
 
 @pytest.fixture
@@ -35,6 +37,13 @@ def named(postgres_server, valkey_server):
         "GOSHOP_DB__PASSWORD": postgres_server.password,
         "GOSHOP_REDIS__URL": valkey_server.url,
     }
+
+
+@pytest.fixture(scope="session")
+def plain_runs(tmp_path_factory):
+    """Every run of `goshop gate --url` that tests look at, made once."""
+    with served(StandIn(answers)) as service:
+        return run_all(service.url, tmp_path_factory.mktemp("plain"))
 
 
 @pytest.fixture(scope="session")

@@ -61,12 +61,43 @@ def spoilt() -> SampleReader:
         (evidence(torn()), "the samples end in the middle of a row"),
         (evidence(spoilt()), "2 rows of the samples cannot be read"),
         (evidence(reader(sample(), sample(trace_id=""))), "1 requests carried no trace id"),
+        (evidence(reader(), cpu_share=0.81), "k6 wanted 81% of the CPU time that there was, and got 81%"),
+        (
+            evidence(reader(), cpu_share=0.3, cpu_missed=0.6),
+            "k6 wanted 90% of the CPU time that there was, and got 30%",
+        ),
         (evidence(reader(iterations=9)), "k6 started only 9 of 10 planned iterations although users were free"),
     ],
 )
 def test_what_is_wrong_is_said_and_nothing_else(seen: Evidence, said: str) -> None:
     (problem,) = problems(seen)
     assert said in problem
+
+
+def test_a_load_that_was_ended_is_not_asked_whether_it_was_offered() -> None:
+    ended = K6Exit(105, 1.0, stopped=True)
+    assert problems(evidence(reader(iterations=3), exit=ended)) == ()
+    (problem,) = problems(evidence(reader(iterations=3), exit=msgspec.structs.replace(ended, stopped=False)))
+    assert "it was interrupted (exit 105" in problem
+
+
+def test_a_k6_that_has_little_to_do_may_wait_for_others() -> None:
+    assert problems(evidence(reader(), cpu_share=0.2, cpu_missed=0.9)) == ()
+
+
+def test_requests_that_all_went_elsewhere_are_no_measurement() -> None:
+    read = reader()
+    read.base_url, read.elsewhere["http://other"] = "http://x", 10
+    (problem,) = problems(evidence(read))
+    assert problem == (
+        "no request went to http://x, but to http://other: build the script's addresses from __ENV.BASE_URL"
+    )
+    read.elsewhere["http://other"] = 9
+    assert problems(evidence(read)) == ()
+
+
+def test_a_foreign_script_needs_no_trace_ids() -> None:
+    assert problems(evidence(reader(sample(trace_id="")), traced=False, counted=1)) == ()
 
 
 def test_a_drop_while_all_users_wait_is_the_shops() -> None:
@@ -104,6 +135,8 @@ def test_a_summary_without_requests_counts_none_sent(tmp_path: Path) -> None:
     assert read_count(path) == 0
     path.write_text('{"metrics": {"http_reqs": {"type": "counter", "values": {"count": 7, "rate": 1.5}}}}')
     assert read_count(path) == 7
+    path.write_text('{"metrics": {"http_reqs": {"count": 8, "rate": 1.5}}}')
+    assert read_count(path) == 8, "as --summary-export spells it"
     path.write_text('{"metri')
     assert read_count(path) is None
 

@@ -13,19 +13,12 @@ import pytest
 
 from loadtests import RAMP, SMOKE, Arrivals, LoadRun, Profile, Progress, Stage, Users, run
 from loadtests.data import SeedData
-from loadtests.profiles import MIX
+from loadtests.profiles import ENDPOINTS, MIX
 from tests.loadtests.stand_in import Answer, Served, StandIn, served
 
 BRIEF = Profile(name="brief", load=Arrivals(rate=50, users=20), seconds=1.0)
 # k6 writes its rows out once a second, so what happens in the middle needs more than that.
 LONGER = Profile(name="longer", load=Arrivals(rate=50, users=20), seconds=2.5)
-ENDPOINTS = {
-    "search": "GET /api/products",
-    "product": "GET /api/products/{id}",
-    "order_create": "POST /api/orders",
-    "order_read": "GET /api/orders/{id}",
-    "login": "POST /api/login",
-}
 
 
 def assert_same_requests(load: LoadRun, shop: Served) -> None:

@@ -109,3 +109,21 @@ def test_a_closed_model_is_judged_by_users(run):
     low, high = found.objectives[2].interval
     assert low > 100
     assert low <= 150 <= high
+
+
+def test_a_doubt_takes_a_pass_away_and_leaves_a_failure(run):
+    load = replace(run.facts().load, doubts=("a threshold looked at nothing",))
+    found = verdict_of(run, load=load)
+    assert (found.verdict, found.load.problems) == ("error", ("a threshold looked at nothing",))
+    run.spoil(0.3, "/api/products", delayed)
+    found = verdict_of(run, load=load)
+    assert (found.verdict, found.load.problems) == ("fail", ())
+
+
+def test_an_objective_that_no_request_counts_for_is_a_failed_measurement(run):
+    narrow = replace(run.gate.objectives[0], name="refunds", endpoint="POST /api/payments/{id}/refund")
+    run.gate = replace(run.gate, objectives=(*run.gate.objectives, narrow))
+    found = verdict_of(run)
+    assert found.verdict == "error"
+    (said,) = found.load.problems
+    assert said.startswith("refunds: the load sent no request to POST /api/payments/{id}/refund; it sent to GET /api/")

@@ -47,6 +47,17 @@ def test_warm_up_is_reported_and_not_counted():
     assert (found.requests, found.warmup_requests) == (4500, 750)
 
 
+def test_a_load_generator_that_waits_for_a_cpu_is_not_a_measurement():
+    found = assess_load(replace(LOAD, cpu_wait=0.21), SAMPLES, None, 0.8)
+    (said,) = found.problems
+    assert said.startswith("a request waited 210 ms on average for the load generator to get a CPU, more than 25% of")
+
+
+def test_where_the_servers_times_are_known_they_say_it_better():
+    assert assess_load(replace(LOAD, cpu_wait=0.21), SAMPLES, 0.004, 0.8).healthy
+    assert assess_load(replace(LOAD, cpu_wait=0.19), SAMPLES, None, 0.8).healthy
+
+
 @pytest.mark.parametrize(
     ("points", "window", "integral"),
     [

@@ -12,15 +12,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from slo.evidence import endpoint_rows
 from slo.gate import evaluate, write_reports
 from slo.load import LoadFacts
-from slo.report import foreign
+from slo.report import figures, foreign
 from slo.report.html import render_html
 from slo.report.junit import render_junit
 from slo.report.markdown import render_markdown
 from slo.report.table import print_verdict
-from slo.verdict import NOT_A_RELEASE, Release
-from tests.slo.synthetic import BEGIN, SpanMaker, delayed, failing_charge
+from slo.verdict import NOT_A_RELEASE, Load, Release
+from tests.slo.synthetic import BEGIN, MadeSample, SpanMaker, delayed, failing_charge
 
 HOSTILE = "</td><script>alert(1)</script>|`x`[a](http://evil)\x1b[31m\u202e\x00&\"'{{7*7}}"
 
@@ -241,3 +242,18 @@ def test_the_same_facts_give_the_same_reports(run):
     first, second = evaluate(run.facts()), evaluate(run.facts())
     assert render_html(first.verdict, first.evidence) == render_html(second.verdict, second.evidence)
     assert msgspec.json.encode(first.verdict) == msgspec.json.encode(second.verdict)
+
+
+def test_a_script_that_names_no_request_leaves_forty_endpoints_and_the_rest_together():
+    samples = [MadeSample(f"{n:032x}", endpoint=f"/articles/{n % 100}") for n in range(250)]
+    rows = endpoint_rows(samples, 0.8)
+    assert (len(rows), sum(row.requests for row in rows)) == (41, 250)
+    assert (rows[0].requests, rows[-1].endpoint) == (3, "60 others")
+
+
+def test_what_is_known_of_the_load_generator_is_said():
+    load = Load(1, 1.0, 0, 0.004, healthy=True, cpu_share=0.123, cpu_wait=0.0002)
+    assert figures.generator(load) == (
+        "client minus server P99 4.00 ms, k6 used 12.3 % of the CPU time, a request waited 0.20 ms for a CPU on average"
+    )
+    assert figures.generator(Load(1, 1.0, 0, None, healthy=True)) == "nothing is known of k6's own part"
