@@ -1,0 +1,17 @@
+#!/bin/sh
+# Judges a service from a checkout of GoShop; what a CI job sets are the variables GATE_*. The exit code is the gate's.
+set -eu
+root=$(cd -- "$(dirname -- "$0")/../.." && pwd)
+: "${GATE_URL:?the address of the service to judge}"
+
+set -- --url "$GATE_URL" --out "${GATE_REPORTS:-goshop-gate}"
+if [ -n "${GATE_SCRIPT:-}" ]; then set -- "$@" --script "$GATE_SCRIPT"; fi
+if [ -n "${GATE_PROFILE:-}" ]; then set -- "$@" --profile "$GATE_PROFILE"; fi
+if [ -n "${GATE_RELEASE:-}" ]; then set -- "$@" --release "$GATE_RELEASE"; fi
+if [ -n "${GATE_GRAFANA:-}" ]; then set -- "$@" --grafana "$GATE_GRAFANA"; fi
+for name in ${GATE_ENV:-}; do set -- "$@" --env "$name"; done
+if [ -n "${GATE_SPECIFICATION:-}" ]; then set -- "$@" -- "$GATE_SPECIFICATION"; fi
+
+make --no-print-directory -C "$root" .venv/.gate
+# -P: the job's folder may hold a package of the same name as one of ours.
+PYTHONPATH="$root" exec "$root/.venv/bin/python" -P -m goshop gate "$@"

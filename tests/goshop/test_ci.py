@@ -1,0 +1,109 @@
+"""The definitions for CI, executed: the text of their steps runs here, against a real service, in a checkout in miniature."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.goshop.plain import ROOT, answers, rate, script, write_specification
+from tests.loadtests.stand_in import StandIn, served
+
+ACTION = yaml.safe_load((ROOT / "slo" / "ci" / "github" / "action.yml").read_text())
+JOB = yaml.safe_load((ROOT / "slo" / "ci" / "gitlab.yml").read_text())[".goshop-gate"]
+# Setting up is make's business: here it only notes that it was asked to.
+MAKEFILE = ".PHONY: .venv/.gate\n.venv/.gate:\n\t@touch was-set-up\n"
+GIT = ("git", "-c", "user.name=someone", "-c", "user.email=someone@example.org")
+SHELL = ("bash", "--noprofile", "--norc", "-eo", "pipefail", "-c")
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """A checkout of GoShop with nothing in it but links to the real one."""
+    root = tmp_path / "goshop"
+    root.mkdir()
+    (root / "Makefile").write_text(MAKEFILE)
+    for name in ("app", "config", "goshop", "loadtests", "slo", "telemetry"):
+        (root / name).symlink_to(ROOT / name)
+    (root / ".venv").symlink_to(sys.prefix)
+    return root
+
+
+@pytest.fixture
+def workspace(tmp_path):
+    """The folder of a job: somebody's own project, with a specification, a script and a package of an unlucky name."""
+    folder = tmp_path / "work"
+    (folder / "app").mkdir(parents=True)
+    (folder / "app" / "__init__.py").write_text("raise RuntimeError('not this one')")
+    write_specification(folder / "gate.yaml")
+    (folder / "load.js").write_text(script("/good", options=rate(1)))
+    return folder
+
+
+def in_shell(text, folder, **variables: str):
+    return subprocess.run(
+        [*SHELL, text], cwd=folder, capture_output=True, text=True, check=False, env={**os.environ, **variables}
+    )
+
+
+def filled_in(text, inputs):
+    """Put what a workflow knows in the place of its expressions."""
+    known = {f"inputs.{name}": entry.get("default", "") for name, entry in ACTION["inputs"].items()}
+    known |= {f"inputs.{name}": value for name, value in inputs.items()}
+    once = re.sub(r"\$\{\{ *([\w.]+) *\}\}", lambda match: known.get(match[1], match[0]), str(text))
+    return once.replace("${{ github.sha }}", "c0ffee")
+
+
+def act(checkout, workspace, **inputs: str):
+    """Run the action's step, and return how it ended and what it put out."""
+    (step,) = ACTION["runs"]["steps"]
+    assert "${{" not in step["run"], "an input in the text of a shell is a command of whoever gives it"
+    output = workspace / "output"
+    done = in_shell(
+        step["run"],
+        workspace,
+        **{name: filled_in(value, inputs) for name, value in step["env"].items()},
+        GITHUB_ACTION_PATH=str(checkout / "slo" / "ci" / "github"),
+        GITHUB_OUTPUT=str(output),
+        GITHUB_ACTIONS="true",
+        GITHUB_WORKSPACE=str(workspace),
+        GITHUB_STEP_SUMMARY=str(workspace / "summary.md"),
+    )
+    return done, dict(line.split("=", 1) for line in output.read_text().splitlines())
+
+
+def test_githubs_step_ends_as_the_gate_does_and_says_so(checkout, workspace):
+    with served(StandIn(answers)) as service:
+        done, outputs = act(checkout, workspace, url=service.url, specification="gate.yaml", script="load.js")
+    assert (done.returncode, outputs) == (3, {"exit-code": "3", "verdict": "inconclusive"}), done.stdout + done.stderr
+    assert outputs.keys() == ACTION["outputs"].keys()
+    assert "::warning file=gate.yaml,title=" in done.stdout
+    assert "release `c0ffee`" in (workspace / "summary.md").read_text()
+    assert (workspace / "goshop-gate" / "report.html").exists()
+    assert (checkout / "was-set-up").exists()
+
+
+def test_an_input_of_githubs_is_never_a_command(checkout, workspace):
+    done, outputs = act(checkout, workspace, url="'; touch own; echo \"$(touch own)", script="$(touch own)")
+    assert (done.returncode, outputs) == (2, {"exit-code": "2"})
+    assert not (workspace / "own").exists()
+
+
+def test_gitlabs_job_ends_as_the_gate_does_and_leaves_its_reports(checkout, workspace):
+    for command in (["init", "--quiet", "-b", "main"], ["add", "-A"], ["commit", "--quiet", "-m", "All"]):
+        subprocess.run([*GIT, *command], cwd=checkout, check=True, env={**os.environ, "GIT_CONFIG_GLOBAL": os.devnull})
+    with served(StandIn(answers)) as service:
+        given = {"GOSHOP_REPOSITORY": str(checkout), "GATE_URL": service.url, "GATE_SCRIPT": "load.js"}
+        variables = JOB["variables"] | given | {"GATE_SPECIFICATION": "gate.yaml", "GATE_RELEASE": "c0ffee"}
+        done = in_shell("\n".join(JOB["script"]), workspace, **variables)
+    assert done.returncode == 3, done.stdout + done.stderr
+    junit = Path(JOB["artifacts"]["reports"]["junit"].replace("$GATE_REPORTS", variables["GATE_REPORTS"]))
+    assert "<testsuites>" in (workspace / junit).read_text()
+
+
+def test_what_the_definitions_ask_make_for_is_there():
+    done = subprocess.run(["make", "-n", ".venv/.gate"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
