@@ -30,6 +30,8 @@ OUTSIDE: Final = Place("client", "outside the gateway's span")
 SMALLEST_SHARE: Final = 0.05
 MOST_PLACES: Final = 5
 MOST_TRACES: Final = 5
+# Traces among which those that show a place best are chosen.
+MOST_LOOKED_AT: Final = 50
 # Good requests looked at for each endpoint; their mean is steady long before that.
 MOST_GOOD: Final = 1_000
 # A place that fails in good requests more than half as often as in bad ones is not what makes them bad.
@@ -81,8 +83,8 @@ def _explain(objective: Objective, samples: Sequence[Sample], spans: Spans, hold
                 good[endpoint_of(sample)].append(sample)
     good = {endpoint: _thinned(chosen) for endpoint, chosen in good.items()}
     if objective.indicator == "latency":
-        return _ranked(objective, _excess(objective.target, bad, good, spans, holders))
-    return _ranked(objective, _origins(bad, good, spans, holders))
+        return _ranked(objective, _excess(objective.target, bad, good, spans, holders), spans)
+    return _ranked(objective, _origins(bad, good, spans, holders), spans)
 
 
 def _thinned(samples: list[Sample]) -> list[Sample]:
@@ -90,7 +92,7 @@ def _thinned(samples: list[Sample]) -> list[Sample]:
     return samples[:: -(-len(samples) // MOST_GOOD)]
 
 
-def _ranked(objective: Objective, tallies: Tallies) -> list[Cause]:
+def _ranked(objective: Objective, tallies: Tallies, spans: Spans) -> list[Cause]:
     whole = sum(tally.total for tally in tallies.values())
     ranked = sorted(tallies.items(), key=lambda item: -item[1].total)[:MOST_PLACES]
     return [
@@ -101,11 +103,26 @@ def _ranked(objective: Objective, tallies: Tallies) -> list[Cause]:
             span=place.span,
             table=place.table,
             share=round(tally.total / whole, 4),
-            trace_ids=tuple(trace_id for trace_id, _ in tally.by_trace.most_common(MOST_TRACES)),
+            trace_ids=_shown(place, tally, spans),
         )
         for place, tally in ranked
         if tally.total >= SMALLEST_SHARE * whole > 0
     ]
+
+
+def _shown(place: Place, tally: _Tally, spans: Spans) -> tuple[str, ...]:
+    """Return the traces that show a place best: those in which it took longest itself.
+
+    A request that waited for a connection is charged to the statement that kept it, which is in another trace.
+    """
+    worst = [trace_id for trace_id, _ in tally.by_trace.most_common(MOST_LOOKED_AT)]
+    worst.sort(key=lambda trace_id: -_longest_at(place, spans.get(trace_id, ())))
+    return tuple(worst[:MOST_TRACES])
+
+
+def _longest_at(place: Place, of_trace: Sequence[SpanRecord]) -> int:
+    tree = TraceTree(of_trace)
+    return max((span.end_ns - span.start_ns for span in of_trace if tree.place(span) == place), default=0)
 
 
 # --- latency ----------------------------------------------------------------------------------------------------------

@@ -188,6 +188,15 @@ def test_a_row_lock_that_starves_the_pool_is_named_and_not_the_pool(run):
     assert (cause.service, cause.span, cause.table) == ("product", "UPDATE products", "products")
 
 
+def test_the_traces_of_a_cause_show_it_even_where_others_suffered_longer_from_it(run):
+    run.spoil(1.0, ORDER, locked)
+    run.spoil(0.5, SEARCH, lambda sample: waiting(sample, seconds=5.0))
+    for trace_id in first_of(run).trace_ids:
+        assert [span.name for span in run.spans[trace_id] if span.end_ns - span.start_ns > 2_900_000_000][
+            -1
+        ] == "UPDATE products"
+
+
 def in_vain(sample):
     """The request waits for a connection until the pool gives up."""
     sample, spans = waiting(sample, seconds=2.0)
