@@ -9,7 +9,7 @@ from typing import Any, TextIO
 
 import pytest
 import uvloop
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from telemetry.output import TURN_LINES, LineOutput, open_output
@@ -143,6 +143,7 @@ def test_loops_and_threads_at_once_lose_nothing_and_keep_each_one_s_order(factor
         assert [number for who, number in came if who == name] == list(range(each))
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(st.booleans(), max_size=5), max_size=8))
 def test_lines_leave_in_the_order_in_which_they_came(turns: list[list[bool]]):
     written = Written()
