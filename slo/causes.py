@@ -30,8 +30,6 @@ OUTSIDE: Final = Place("client", "outside the gateway's span")
 SMALLEST_SHARE: Final = 0.05
 MOST_PLACES: Final = 5
 MOST_TRACES: Final = 5
-# Traces among which those that show a place best are chosen.
-MOST_LOOKED_AT: Final = 50
 # Good requests looked at for each endpoint; their mean is steady long before that.
 MOST_GOOD: Final = 1_000
 # A place that fails in good requests more than half as often as in bad ones is not what makes them bad.
@@ -46,11 +44,20 @@ class _Tally:
 
     by_endpoint: Counter[str] = field(default_factory=Counter)
     by_trace: Counter[str] = field(default_factory=Counter)
+    # Traces that it is not itself in: they waited for a connection that it kept.
+    suffered: set[str] = field(default_factory=set)
 
-    def add(self, sample: Sample, amount: float) -> None:
+    def add(self, sample: Sample, amount: float, *, suffered: bool) -> None:
         # A Counter holds floats as well; its annotations do not say so.
         self.by_endpoint[endpoint_of(sample)] += amount  # type: ignore[assignment]
         self.by_trace[sample.trace_id] += amount  # type: ignore[assignment]
+        if suffered:
+            self.suffered.add(sample.trace_id)
+
+    def worst(self) -> tuple[str, ...]:
+        """Return the traces that show the place: those it is in first, each part by what it adds up to there."""
+        ordered = sorted(self.by_trace.items(), key=lambda item: (item[0] in self.suffered, -item[1]))
+        return tuple(trace_id for trace_id, _ in ordered[:MOST_TRACES])
 
     @property
     def total(self) -> float:
@@ -83,8 +90,8 @@ def _explain(objective: Objective, samples: Sequence[Sample], spans: Spans, hold
                 good[endpoint_of(sample)].append(sample)
     good = {endpoint: _thinned(chosen) for endpoint, chosen in good.items()}
     if objective.indicator == "latency":
-        return _ranked(objective, _excess(objective.target, bad, good, spans, holders), spans)
-    return _ranked(objective, _origins(bad, good, spans, holders), spans)
+        return _ranked(objective, _excess(objective.target, bad, good, spans, holders))
+    return _ranked(objective, _origins(bad, good, spans, holders))
 
 
 def _thinned(samples: list[Sample]) -> list[Sample]:
@@ -92,7 +99,7 @@ def _thinned(samples: list[Sample]) -> list[Sample]:
     return samples[:: -(-len(samples) // MOST_GOOD)]
 
 
-def _ranked(objective: Objective, tallies: Tallies, spans: Spans) -> list[Cause]:
+def _ranked(objective: Objective, tallies: Tallies) -> list[Cause]:
     whole = sum(tally.total for tally in tallies.values())
     ranked = sorted(tallies.items(), key=lambda item: -item[1].total)[:MOST_PLACES]
     return [
@@ -103,26 +110,11 @@ def _ranked(objective: Objective, tallies: Tallies, spans: Spans) -> list[Cause]
             span=place.span,
             table=place.table,
             share=round(tally.total / whole, 4),
-            trace_ids=_shown(place, tally, spans),
+            trace_ids=tally.worst(),
         )
         for place, tally in ranked
         if tally.total >= SMALLEST_SHARE * whole > 0
     ]
-
-
-def _shown(place: Place, tally: _Tally, spans: Spans) -> tuple[str, ...]:
-    """Return the traces that show a place best: those in which it took longest itself.
-
-    A request that waited for a connection is charged to the statement that kept it, which is in another trace.
-    """
-    worst = [trace_id for trace_id, _ in tally.by_trace.most_common(MOST_LOOKED_AT)]
-    worst.sort(key=lambda trace_id: -_longest_at(place, spans.get(trace_id, ())))
-    return tuple(worst[:MOST_TRACES])
-
-
-def _longest_at(place: Place, of_trace: Sequence[SpanRecord]) -> int:
-    tree = TraceTree(of_trace)
-    return max((span.end_ns - span.start_ns for span in of_trace if tree.place(span) == place), default=0)
 
 
 # --- latency ----------------------------------------------------------------------------------------------------------
@@ -135,10 +127,16 @@ def _excess(
     tallies: Tallies = defaultdict(_Tally)
     for sample in bad:
         baseline = usual.get(endpoint_of(sample), {})
+        own = _places(spans.get(sample.trace_id, ()))
         for place, seconds in _self_times(sample, spans, holders, limit).items():
             if (more := seconds - baseline.get(place, 0.0)) > 0:
-                tallies[place].add(sample, more)
+                tallies[place].add(sample, more, suffered=place not in own)
     return tallies
+
+
+def _places(of_trace: Sequence[SpanRecord]) -> set[Place]:
+    tree = TraceTree(of_trace)
+    return {tree.place(span) for span in of_trace}
 
 
 def _means(samples: Sequence[Sample], spans: Spans, holders: Holders) -> dict[Place, float]:
@@ -179,7 +177,7 @@ def _origins(bad: Sequence[Sample], good: Mapping[str, Sequence[Sample]], spans:
     tallies: Tallies = defaultdict(_Tally)
     for sample in bad:
         for place, part in _origin(sample, spans, tolerated.get(endpoint_of(sample), frozenset()), holders):
-            tallies[place].add(sample, part)
+            tallies[place].add(sample, part, suffered=place not in _places(spans.get(sample.trace_id, ())))
     return tallies
 
 
