@@ -70,6 +70,10 @@ def test_the_environment_overrides_the_file() -> None:
     assert settings.services["user"].internal
 
 
+def test_a_variable_of_the_telemetry_layer_is_no_setting() -> None:
+    assert load("dev", environ={"GOSHOP_TELEMETRY_PURE_PYTHON": "1"}) == load("dev", environ={})
+
+
 def test_a_variable_lists_values_with_commas() -> None:
     environ = {"GOSHOP_HTTP__TRUSTED_PROXIES": "10.0.0.0/8, fd00::/8"}
     assert load("dev", environ=environ).http.trusted_proxies == ("10.0.0.0/8", "fd00::/8")
