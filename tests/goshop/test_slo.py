@@ -56,3 +56,16 @@ def test_what_cannot_be_read_is_said_in_one_line(path, tmp_path):
     command = [sys.executable, "-m", "goshop", "slo", "check", str(tmp_path / path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     assert (done.returncode, len(done.stdout.splitlines()), done.stderr) == (2, 1, "goshop: 1 fault\n")
+
+
+def test_a_file_that_stumbles_the_reader_of_yaml_is_said_with_its_place(check, tmp_path):
+    path = tmp_path / "spec.yaml"
+    path.write_text('a: "\\UFFFFFFFF"\n')
+    done = check(path)
+    assert (done.exit_code, done.stdout) == (2, f"{path}:1:7: cannot be read as YAML: a number out of range\n")
+
+
+def test_a_file_that_is_named_twice_is_checked_once(check, tmp_path):
+    path = tmp_path / "spec.yaml"
+    path.write_text(WRONG)
+    assert check(path, tmp_path / ".." / tmp_path.name / "spec.yaml").stderr == "goshop: 2 faults\n"
