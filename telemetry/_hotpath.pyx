@@ -10,7 +10,7 @@ import logging
 import sys
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.dict cimport PyDict_GetItem
+from cpython.dict cimport PyDict_GetItemWithError
 from cpython.mem cimport PyMem_Free
 from cpython.object cimport PyObject
 from cpython.unicode cimport PyUnicode_DecodeASCII
@@ -231,7 +231,7 @@ cdef class RequestCore:
             if type(message.get("headers")) is not list:
                 message = http.with_list_of_headers(message)
             headers = self._headers_of(message["headers"])
-        except (AttributeError, IndexError, TypeError):
+        except (AttributeError, LookupError, TypeError):
             await self._send(message)
         else:
             await self._send({**message, "headers": headers})
@@ -245,6 +245,9 @@ cdef class RequestCore:
         cdef list told = []
         for header in headers:
             name = header[0]
+            if type(name) is not bytes:
+                # What ASGI has no such name for; the same goes for what is not hashable.
+                return _with_trace_headers(headers, self.traceparent, self.trace_id)
             if len(name) < 64 and _notable_lengths >> <uint64_t>len(name) & 1 and name.lower() in http._NOTABLE:
                 return _with_trace_headers(headers, self.traceparent, self.trace_id)
             told.append(header)
@@ -400,6 +403,7 @@ cdef class RequestCore:
 
     def let_go(self):
         self.scope, self.headers = {}, {}
+        self._traceparent = self._host = self._agent = None
         self.error = None
         self.stacktrace = ""
         self._receive, self._send = self.gone, _to_nobody

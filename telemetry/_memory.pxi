@@ -105,7 +105,7 @@ cdef int write_milliseconds(char* target, int64_t nanoseconds) except -1:
     return size + 1
 
 
-cdef inline object get(object from_, object key):
+cdef object get(object from_, object key):
     """Return what a dictionary has, None where it has nothing; of a subclass, too, whose own ways are not asked."""
-    cdef PyObject* found = PyDict_GetItem(from_, key)
+    cdef PyObject* found = PyDict_GetItemWithError(from_, key)
     return <object>found if found is not NULL else None

@@ -126,7 +126,7 @@ class RequestRecord(FastSpan):
             if type(message.get("headers")) is not list:
                 message = with_list_of_headers(message)
             headers = with_trace_headers(message["headers"], self.traceparent, self.trace_id)
-        except (AttributeError, IndexError, TypeError):
+        except (AttributeError, LookupError, TypeError):
             # None as ASGI has them: the server is the one to say so.
             await self._send(message)
         else:

@@ -53,7 +53,7 @@ class _Handshake(RequestRecord):
             listed = list(message.get("headers") or ())
             message = {**message, "headers": listed}
             message["headers"] = with_trace_headers(listed, self.traceparent, self.trace_id)
-        except (AttributeError, IndexError, TypeError):
+        except (AttributeError, LookupError, TypeError):
             # None as ASGI has them: the server is the one to say so.
             pass
         await self._send(message)
