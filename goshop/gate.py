@@ -82,7 +82,6 @@ def run_gate(options: Options) -> Outcome:
     nothing could be measured. Main thread only.
     """
     job = _job(options)
-    _require_k6()
     if options.out is not None:
         # Said before a minute of load, not after it.
         with _writable(options.out):
@@ -114,11 +113,13 @@ def _short(path: Path) -> Path:
 
 
 def _job(options: Options) -> Job:
-    """Settle what is to be measured, before anything starts."""
+    """Settle what is to be measured, before anything starts; what was asked for wrongly is said before what is missing."""
     gate = _gate(options)
+    profile = _profile(options, gate)
+    _require_k6()
     return Job(
         gate=gate,
-        profile=_profile(options, gate),
+        profile=profile,
         release=_release(options),
         url=options.url,
         faults=options.faults,

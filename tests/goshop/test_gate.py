@@ -129,5 +129,7 @@ def test_a_gate_file_with_a_mistake_is_named_with_its_line(tmp_path):
     path = tmp_path / "gate.yaml"
     good = (ROOT / "slo" / "specs" / "checkout.yaml").read_text()
     path.write_text(good.replace("target: 0.99\n", "target: ninety-nine\n"))
-    line = ends_with_one_sentence(goshop("gate", path, "--dir", tmp_path / "runs"), 2)
-    assert f"{path}:" in line
+    done = goshop("gate", path, "--dir", tmp_path / "runs")
+    assert (done.returncode, done.stdout) == (2, "")
+    line = good.splitlines().index("    - displayName: Error rate below 1 %") + 2
+    assert f"{path}:{line}:15: expected " in done.stderr
