@@ -155,8 +155,10 @@ def write_specification(path, more_objectives=""):
     return path
 
 
-def goshop_gate(*arguments: object, prefix: tuple[str, ...] = (), **variables: str):
-    command = [*prefix, sys.executable, "-m", "goshop", "gate", *map(str, arguments)]
+def goshop_gate(
+    *arguments: object, prefix: tuple[str, ...] = (), program: tuple[str, ...] = ("-m", "goshop"), **variables: str
+):
+    command = [*prefix, sys.executable, *program, "gate", *map(str, arguments)]
     return subprocess.run(
         command, capture_output=True, text=True, check=False, cwd=ROOT, env={**os.environ, **variables}
     )

@@ -8,7 +8,9 @@ import json
 import pytest
 
 from goshop.ports import reserve
+from slo.verdict import read_verdict
 from tests.goshop.plain import SERVICES, goshop_gate, script, write_specification
+from tests.loadtests.stand_in import ADMIN, StandIn, served
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -77,6 +79,22 @@ def test_a_job_of_githubs_has_annotations_at_the_specification_and_the_report_as
     assert summary.startswith("# checkout: fail\n")
     assert all(f"(<{link.url}>)" in summary for link in verdict.links)
     assert {link.kind for link in verdict.links} == {"dashboard", "traces", "logs"}
+
+
+def test_a_shop_that_runs_elsewhere_is_filled_by_its_admin_and_loaded_as_our_own(specification, tmp_path):
+    email, password = ADMIN
+    with served(StandIn()) as shop:
+        done = goshop_gate(
+            *(specification, "--url", shop.url, "--dir", tmp_path / "runs", "--out", tmp_path / "out"),
+            program=("-m", "tests.goshop.shortened", "0.05"),
+            GOSHOP_AUTH__ADMIN_EMAIL=email,
+            GOSHOP_AUTH__ADMIN_PASSWORD=password,
+        )
+    verdict = read_verdict(tmp_path / "out" / "verdict.json")
+    assert (done.returncode, verdict.load.problems) == (3, ()), done.stdout + done.stderr
+    assert (verdict.profile, verdict.reconciliation.agree) == ("smoke", None)
+    assert verdict.reconciliation.k6 == verdict.load.requests + verdict.load.warmup_requests > 300
+    assert len(verdict.traces.slowest) == 10
 
 
 def test_a_mistake_in_the_specification_is_annotated_at_its_line(specification, tmp_path):
