@@ -55,12 +55,13 @@ def load_facts(load: LoadRun, profile: Profile, gross: GrossFailure | None = Non
         stopped=stopped,
     )
     each = requests_per_iteration(load) if isinstance(profile.load, Scripted) else 1.0
-    dropped = round(each * sum(drop.count for drop in load.drops if drop.at >= begin))
+    # k6 says with each iteration that it drops when it should have begun.
+    drops = tuple((drop.at, each * drop.count) for drop in load.drops if drop.at >= begin)
     planned = planned_iterations(profile)
     if planned is None:
-        return facts(model="closed", users=load.users, dropped=dropped)
+        return facts(model="closed", users=load.users, drops=drops)
     # What was ended early was not to be offered in full.
-    return facts(model="open", planned=None if stopped else each * planned, dropped=dropped)
+    return facts(model="open", planned=None if stopped else each * planned, drops=drops)
 
 
 def planned_iterations(profile: Profile) -> float | None:

@@ -120,13 +120,13 @@ def _share_result(
 def _judge_open(objective: Objective, samples: Sequence[Sample], load: LoadFacts) -> ObjectiveResult:
     """Judge the share of offered requests that were not completed; the budget is 1 - target / offered.
 
-    Requests that were not sent because every virtual user was waiting for an answer were offered and not completed.
-    They have no start time, so that they are spread evenly over the blocks: the interval rests on the others.
+    Requests that were not sent because every virtual user was waiting for an answer were offered and not completed,
+    in the block in which they should have begun.
     """
     offered = (len(samples) + load.dropped) / load.seconds
     completed = sum(not is_unanswered(sample) for sample in samples) / load.seconds
     budget = completion_budget(objective.target, offered)
-    blocks = with_dropped(_blocks(samples, is_unanswered, load), load.dropped)
+    blocks = with_dropped(_blocks(samples, is_unanswered, load), load.drops, load.begin, load.seconds)
     return _share_result(objective, share_interval(blocks), budget, completed, load)
 
 

@@ -24,8 +24,8 @@ class LoadFacts:
     """What the load generator did; times in unix s, all figures of the judged time only.
 
     `begin` and `seconds` are the judged time *as planned*: after the warm-up, without the graceful tail.
-    Open model: `planned` is how many requests the plan holds for that time, `dropped` how many requests were not sent
-    because every virtual user was waiting for an answer (dropped iterations, times requests per iteration).
+    Open model: `planned` is how many requests the plan holds for that time, `drops` says when how many requests were not
+    sent because every virtual user was waiting for an answer (dropped iterations, times requests per iteration).
     Closed model: `users` are (time, active users) points, with straight lines between them; `planned` is None.
     `interrupted` is the number of iterations that were cut short. `problems` are failures that the wrapper of the load
     generator found, a sentence each (crash, lost samples, full disk). `doubts` make a pass worth nothing, though not a
@@ -38,7 +38,7 @@ class LoadFacts:
     begin: float
     seconds: float
     planned: float | None = None
-    dropped: int = 0
+    drops: tuple[tuple[float, float], ...] = ()
     users: tuple[tuple[float, float], ...] = ()
     interrupted: int = 0
     problems: tuple[str, ...] = ()
@@ -46,6 +46,11 @@ class LoadFacts:
     cpu_share: float | None = None
     cpu_wait: float | None = None
     stopped: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def dropped(self) -> int:
+        """How many requests were not sent because every virtual user was waiting for an answer."""
+        return round(sum(requests for _, requests in self.drops))
 
 
 def user_seconds(users: Sequence[tuple[float, float]], begin: float, end: float) -> float:

@@ -7,7 +7,10 @@ budget is what may be missing until the target is missed, 1 - target / offered. 
 second.
 """
 
-from slo.statistics import OFFERED_SHARE, Block
+from collections.abc import Sequence
+from itertools import accumulate, pairwise
+
+from slo.statistics import OFFERED_SHARE, Block, block_index
 
 
 def is_offered(offered: float, planned: float) -> bool:
@@ -23,8 +26,16 @@ def completion_budget(target: float, offered: float) -> float:
     return max(0.0, 1 - target / offered)
 
 
-def with_dropped(blocks: tuple[Block, ...], dropped: int) -> tuple[Block, ...]:
-    """Add requests that were never sent to the blocks, evenly: they have no start, the interval rests on the others."""
-    each, rest = divmod(dropped, len(blocks))
-    extra = [each + (index < rest) for index in range(len(blocks))]
+def with_dropped(
+    blocks: Sequence[Block], drops: Sequence[tuple[float, float]], begin: float, seconds: float
+) -> tuple[Block, ...]:
+    """Add requests that were never sent to the blocks of [begin, begin + seconds) in which they should have begun.
+
+    They come in bursts, while every user waits: spread evenly they would make the interval too narrow. `drops` are
+    (unix s, requests); an iteration may stand for 1.5 requests, and what a block has left of one goes to the next.
+    """
+    missing = [0.0] * len(blocks)
+    for at, requests in drops:
+        missing[block_index(at, begin, seconds, len(blocks))] += requests
+    extra = [after - before for before, after in pairwise(map(round, accumulate(missing, initial=0.0)))]
     return tuple(Block(block.total + more, block.bad + more) for block, more in zip(blocks, extra, strict=True))

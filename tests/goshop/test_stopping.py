@@ -96,7 +96,7 @@ def loaded(**changes: Any):
 def test_an_ended_load_is_judged_for_as_long_as_it_lasted_and_is_not_short_of_its_plan():
     _, gross = watched(requests(30, lambda _: True), 30)
     facts = load_facts(loaded(stopped=True, drops=(Drop(BEGIN + 1, "smoke", 7),)), SMOKE, gross)
-    assert (facts.seconds, facts.planned, facts.dropped) == (gross.seconds(BEGIN, 30.0), None, 7)
+    assert (facts.seconds, facts.planned, facts.drops) == (gross.seconds(BEGIN, 30.0), None, ((BEGIN + 1, 7.0),))
     assert facts.stopped == gross.reasons
 
 

@@ -117,12 +117,23 @@ def test_requests_without_an_answer_are_not_completed():
 
 
 def test_requests_that_were_not_sent_because_all_users_waited_are_not_completed():
-    found = judge(RATE, requests(2000), replace(LOAD, dropped=2500))
+    drops = tuple((BEGIN + second + 0.5, 100) for second in range(25))
+    found = judge(RATE, requests(2000), replace(LOAD, drops=drops))
     assert (found.outcome, found.total, found.bad) == ("missed", 4500, 2500)
 
 
+def test_requests_that_were_not_sent_widen_the_interval_by_coming_together():
+    # 1,200 of 4,500, where a third may be missing: in one stall of 8 s, or everywhere.
+    together = tuple((BEGIN + 8 + i / 150, 1.0) for i in range(1200))
+    apart = tuple((BEGIN + i / 40, 1.0) for i in range(1200))
+    sent = requests(3300)
+    stalled, thinned = (judge(RATE, sent, replace(LOAD, drops=drops)) for drops in (together, apart))
+    assert (stalled.total, stalled.bad) == (thinned.total, thinned.bad) == (4500, 1200)
+    assert (stalled.outcome, thinned.outcome) == ("inconclusive", "met")
+
+
 def test_a_load_that_never_got_a_user_free_is_missed_and_not_unmeasured():
-    assert judge(RATE, [], replace(LOAD, dropped=4500)).outcome == "missed"
+    assert judge(RATE, [], replace(LOAD, drops=((BEGIN + 15, 4500),))).outcome == "missed"
 
 
 def test_offering_less_than_the_target_never_passes():

@@ -23,7 +23,7 @@ def test_a_load_that_was_not_offered_is_not_a_measurement():
 
 
 def test_iterations_dropped_because_users_waited_are_the_shops_doing():
-    assert assess_load(replace(LOAD, dropped=100), SAMPLES[:4400], None, 0.8).healthy
+    assert assess_load(replace(LOAD, drops=((0.0, 60), (1.0, 40))), SAMPLES[:4400], None, 0.8).healthy
 
 
 def test_a_client_that_waits_itself_is_not_a_measurement():
