@@ -1,8 +1,8 @@
-"""Builds a back-end's command from its Go module beside this file, once, and prints where it is.
+"""Builds a back-end's commands from their Go module beside this file, once, and prints where they are.
 
-    python tests/backends/build.py promtool
+    python tests/backends/build.py prometheus promtool
 
-Each folder has a go.mod and a go.sum that pin everything; a command is kept under their hash in
+Each folder has a go.mod and a go.sum that pin everything; its commands are kept under their hash in
 $XDG_CACHE_HOME/goshop/backends (~/.cache by default), so that another pin or compiler is another build. It takes minutes.
 """
 
@@ -13,12 +13,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 HERE: Final = Path(__file__).parent
-# Which package of which module a command is.
-PACKAGES: Final = {"promtool": "github.com/prometheus/prometheus/cmd/promtool"}
 BOUND: Final = 1800
 
 
@@ -26,9 +25,33 @@ class NotBuiltError(Exception):
     """A command could not be built; the message says why and what would help."""
 
 
+@dataclass(frozen=True)
+class Command:
+    """Which package a command is, whose go.mod beside this file pins it, and what the linker writes into it."""
+
+    module: str
+    package: str
+    version: str
+    link: str = ""
+
+    @property
+    def flags(self) -> str:
+        """The linker's flags: without symbols, which are half the size."""
+        return f"-s -w {self.link.format(version=self.version)}".strip()
+
+
+def _of_prometheus(name: str) -> Command:
+    # As a module it is v0.313.2; what it says of itself is written at build time, or empty.
+    said = "-X github.com/prometheus/common/version.Version={version}"
+    return Command("prometheus", f"github.com/prometheus/prometheus/cmd/{name}", "3.13.2", said)
+
+
+COMMANDS: Final = {name: _of_prometheus(name) for name in ("prometheus", "promtool")}
+
+
 def built(name: str) -> Path:
     """Return a command, built if it is not there yet; raises `NotBuiltError`."""
-    folder = cache() / _hash(name)
+    folder = cache() / _hash(COMMANDS[name].module)
     target = folder / name
     if not target.is_file():
         folder.mkdir(parents=True, exist_ok=True)
@@ -45,9 +68,10 @@ def cache() -> Path:
     return Path(home) / "goshop" / "backends"
 
 
-def _hash(name: str) -> str:
-    parts = [_compiler().encode(), *((HERE / name / file).read_bytes() for file in ("go.mod", "go.sum"))]
-    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
+def _hash(module: str) -> str:
+    flags = sorted(command.flags for command in COMMANDS.values() if command.module == module)
+    parts = [_compiler(), *flags, *((HERE / module / file).read_text() for file in ("go.mod", "go.sum"))]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
 def _compiler() -> str:
@@ -59,8 +83,9 @@ def _compiler() -> str:
 
 def _build(name: str, target: Path) -> None:
     sys.stderr.write(f"building {name}, which takes minutes ...\n")
-    part = target.with_suffix(".part")
-    _go("build", "-trimpath", "-ldflags=-s -w", "-o", str(part), PACKAGES[name], folder=HERE / name, bound=BOUND)
+    command, part = COMMANDS[name], target.with_suffix(".part")
+    arguments = ("build", "-trimpath", f"-ldflags={command.flags}", "-o", str(part), command.package)
+    _go(*arguments, folder=HERE / command.module, bound=BOUND)
     part.rename(target)
 
 
@@ -87,8 +112,11 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 def main() -> None:
-    """Build what is named."""
-    for name in sys.argv[1:] or PACKAGES:
+    """Build what is named, or everything."""
+    names = sys.argv[1:] or [*COMMANDS]
+    if unknown := [name for name in names if name not in COMMANDS]:
+        sys.exit(f"{', '.join(unknown)}: no such command; there are {', '.join(COMMANDS)}")
+    for name in names:
         try:
             sys.stdout.write(f"{built(name)}\n")
         except NotBuiltError as error:

@@ -4,12 +4,16 @@ What could not be run is said at the end and makes the run fail: not run is not 
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.backends.build import NotBuiltError, built
+from tests.stack.prometheus import Prometheus, running
 
 WANTED = "GOSHOP_STACK"
 NOT_RUN = 1
@@ -25,17 +29,41 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(scope="session")
-def promtool(pytestconfig: pytest.Config) -> Iterator[Path]:
-    """The promtool of tests/backends/promtool, or the one that $PROMTOOL names."""
-    named = os.environ.get("PROMTOOL")
-    if named:
-        yield Path(named)
-        return
+def promtool(pytestconfig: pytest.Config) -> Path:
+    """The promtool of tests/backends/prometheus, or the one that $PROMTOOL names."""
+    return _command("promtool", pytestconfig)
+
+
+@pytest.fixture(scope="session")
+def prometheus(pytestconfig: pytest.Config) -> Path:
+    """The prometheus of tests/backends/prometheus, or the one that $PROMETHEUS names."""
+    return _command("prometheus", pytestconfig)
+
+
+@pytest.fixture
+def start_prometheus(prometheus: Path, tmp_path: Path) -> Iterator[Callable[..., Prometheus]]:
+    """Start a Prometheus: `start_prometheus(config, history=…, flags=…)` as `tests.stack.prometheus.running` has them.
+
+    It is ready when the call returns, and ended with the test.
+    """
+    number = count()
+    with ExitStack() as servers:
+
+        def start(*arguments: Any, **keywords: Any) -> Prometheus:
+            folder = tmp_path / f"prometheus-{next(number)}"
+            return servers.enter_context(running(prometheus, folder, *arguments, **keywords))
+
+        yield start
+
+
+def _command(name: str, config: pytest.Config) -> Path:
+    if named := os.environ.get(name.upper()):
+        return Path(named)
     try:
-        yield built("promtool")
+        return built(name)
     except NotBuiltError as error:
-        pytestconfig.stash[reasons]["promtool"] = str(error)
-        pytest.skip(f"promtool was not built: {error}")
+        config.stash[reasons][name] = str(error)
+        pytest.skip(f"{name} was not built: {error}")
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
