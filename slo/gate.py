@@ -18,6 +18,7 @@ from msgspec import structs
 from slo.causes import EDGE, Spans, find_causes
 from slo.evidence import Evidence, gather, notable_traces
 from slo.gates import Gate
+from slo.history import FormerRun, past_of
 from slo.judge import judge, quantile
 from slo.links import run_links
 from slo.load import LoadFacts, assess_load
@@ -47,6 +48,7 @@ class RunFacts:
     killed, by service. `resendable`: endpoints (`POST /api/orders`) whose requests carry an Idempotency-Key.
     `started`, `ended`: unix s. `problems`: failures of the measurement outside the load, a sentence each, such as a
     server that did not start; any makes the verdict "error". `grafana`: the address that links lead to, "" for none.
+    `history`: former runs of the same target, the latest last.
     """
 
     gate: Gate
@@ -66,6 +68,7 @@ class RunFacts:
     release: Release = field(default_factory=Release)
     problems: tuple[str, ...] = ()
     grafana: str = ""
+    history: tuple[FormerRun, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +83,7 @@ def evaluate(facts: RunFacts) -> Judgement:
     """Judge a run: load, objectives, reconciliation, causes. Raises nothing for anything that a run can bring."""
     spans = facts.spans or {}
     load = _load(facts, spans)
-    results = tuple(judge(objective, facts.samples, facts.load) for objective in facts.gate.objectives)
+    results = tuple(_judged(facts))
     reconciliation = reconcile(_witnesses(facts))
     load = _with_problems(load, (*facts.problems, *_disagreement(reconciliation)))
     if load.healthy and not any(result.outcome == "missed" for result in results):
@@ -124,6 +127,12 @@ def write_reports(folder: Path, verdict: Verdict, evidence: Evidence) -> tuple[P
     for page, text in pages.items():
         page.write_text(text, encoding="utf-8")
     return (path, *pages)
+
+
+def _judged(facts: RunFacts) -> Iterator[ObjectiveResult]:
+    for objective in facts.gate.objectives:
+        past = past_of(facts.history, objective, facts.profile, facts.load.seconds)
+        yield judge(objective, facts.samples, facts.load, past)
 
 
 def _load(facts: RunFacts, spans: Spans) -> Load:

@@ -12,7 +12,9 @@ from typing import Final
 from msgspec import structs
 
 from slo.gates import Objective
+from slo.history import NO_PAST, Past
 from slo.load import LoadFacts, user_seconds
+from slo.planning import samples_to_meet
 from slo.sample import Sample, endpoint_of, is_judged, is_slow, is_unanswered, is_unavailable
 from slo.statistics import (
     SHORTEST_SECONDS,
@@ -30,29 +32,31 @@ from slo.statistics import (
     share_interval,
 )
 from slo.throughput import completion_budget, with_dropped
-from slo.verdict import ObjectiveResult
+from slo.verdict import FormerRuns, ObjectiveResult
 
 # The judged time of a run is planned, so a little less than the shortest is rounding, not a short run.
 _ROUNDING: Final = 1e-6
 
 
-def judge(objective: Objective, samples: Sequence[Sample], load: LoadFacts) -> ObjectiveResult:
+def judge(objective: Objective, samples: Sequence[Sample], load: LoadFacts, past: Past = NO_PAST) -> ObjectiveResult:
     """Judge one objective over the samples that count towards it; one that ended the load early is missed."""
-    result = _judge(objective, samples, load)
+    result = _judge(objective, samples, load, past)
     if reason := load.stopped.get(objective.name):
         return structs.replace(result, outcome="missed", reason=reason)
     return result
 
 
-def _judge(objective: Objective, samples: Sequence[Sample], load: LoadFacts) -> ObjectiveResult:
+def _judge(objective: Objective, samples: Sequence[Sample], load: LoadFacts, past: Past) -> ObjectiveResult:
     chosen = [sample for sample in samples if is_judged(sample) and concerns(objective, sample)]
     if not chosen and not load.dropped:
         return _unmeasured(objective, "nothing was measured")
     if objective.indicator == "latency":
-        return _judge_latency(objective, chosen, load)
+        return _judge_latency(objective, chosen, load, past)
     if objective.indicator == "errors":
-        return _judge_errors(objective, chosen, load)
-    return _judge_open(objective, chosen, load) if load.model == "open" else _judge_closed(objective, chosen, load)
+        return _judge_errors(objective, chosen, load, past)
+    return (
+        _judge_open(objective, chosen, load, past) if load.model == "open" else _judge_closed(objective, chosen, load)
+    )
 
 
 def is_bad(objective: Objective, sample: Sample) -> bool:
@@ -78,46 +82,62 @@ def concerns(objective: Objective, sample: Sample) -> bool:
     return not objective.endpoint or objective.endpoint == endpoint_of(sample)
 
 
-def _judge_latency(objective: Objective, samples: Sequence[Sample], load: LoadFacts) -> ObjectiveResult:
+def _judge_latency(objective: Objective, samples: Sequence[Sample], load: LoadFacts, past: Past) -> ObjectiveResult:
     if not samples:
         return _unmeasured(objective, "no request was sent")
-    return _judge_share(objective, samples, load, quantile(samples, objective.percentile or 0))
+    return _judge_share(objective, samples, load, quantile(samples, objective.percentile or 0), past)
 
 
-def _judge_errors(objective: Objective, samples: Sequence[Sample], load: LoadFacts) -> ObjectiveResult:
+def _judge_errors(objective: Objective, samples: Sequence[Sample], load: LoadFacts, past: Past) -> ObjectiveResult:
     if not samples:
         return _unmeasured(objective, "no request was sent")
-    return _judge_share(objective, samples, load, sum(map(is_unavailable, samples)) / len(samples))
+    return _judge_share(objective, samples, load, sum(map(is_unavailable, samples)) / len(samples), past)
 
 
 def _judge_share(
-    objective: Objective, samples: Sequence[Sample], load: LoadFacts, actual: float | None
+    objective: Objective, samples: Sequence[Sample], load: LoadFacts, actual: float | None, past: Past
 ) -> ObjectiveResult:
     blocks = _blocks(samples, lambda sample: is_bad(objective, sample), load)
-    return _share_result(objective, share_interval(blocks), objective.budget or 0.0, actual, load)
+    return _share_result(objective, blocks, objective.budget or 0.0, actual, load, past)
 
 
 def _blocks(samples: Sequence[Sample], bad: Callable[[Sample], bool], load: LoadFacts) -> tuple[Block, ...]:
     return cut_blocks(((sample.start, bad(sample)) for sample in samples), load.begin, load.seconds)
 
 
-def _share_result(
-    objective: Objective, interval: ShareInterval, budget: float, actual: float | None, load: LoadFacts
+def _share_result(  # noqa: PLR0917 - what is judged, and by what
+    objective: Objective, blocks: Sequence[Block], budget: float, actual: float | None, load: LoadFacts, past: Past
 ) -> ObjectiveResult:
+    floor = past.floor(sum(block.total for block in blocks))
+    interval = share_interval(blocks, floor)
     outcome = _long_enough(decide_share(interval, budget), load)
-    return _result(
+    former = _former(outcome, blocks, budget, past, floor)
+    result = _result(
         objective,
         outcome,
         actual,
-        _share_reason(outcome, interval, budget, load),
+        _share_reason(outcome, interval, budget, load, former),
         total=interval.total,
         bad=interval.bad,
         budget=budget,
         bad_share_interval=(interval.low, interval.high),
     )
+    counts = tuple((block.total, block.bad) for block in blocks)
+    return structs.replace(result, blocks=counts, design_effect=interval.design_effect, former=former)
 
 
-def _judge_open(objective: Objective, samples: Sequence[Sample], load: LoadFacts) -> ObjectiveResult:
+def _former(outcome: Outcome, blocks: Sequence[Block], budget: float, past: Past, floor: float) -> FormerRuns | None:
+    """Say what the past had to say, and how many more requests it asks for of a run that would have passed without it."""
+    if floor <= 1:
+        return None
+    alone = share_interval(blocks)
+    needed = None
+    if outcome == "inconclusive" and decide_share(alone, budget) == "met":
+        needed = samples_to_meet(alone.share, budget, len(blocks), floor)
+    return FormerRuns(len(past.runs), floor, None if needed is None else max(0, needed - alone.total))
+
+
+def _judge_open(objective: Objective, samples: Sequence[Sample], load: LoadFacts, past: Past) -> ObjectiveResult:
     """Judge the share of offered requests that were not completed; the budget is 1 - target / offered.
 
     Requests that were not sent because every virtual user was waiting for an answer were offered and not completed,
@@ -127,7 +147,7 @@ def _judge_open(objective: Objective, samples: Sequence[Sample], load: LoadFacts
     completed = sum(not is_unanswered(sample) for sample in samples) / load.seconds
     budget = completion_budget(objective.target, offered)
     blocks = with_dropped(_blocks(samples, is_unanswered, load), load.drops, load.begin, load.seconds)
-    return _share_result(objective, share_interval(blocks), budget, completed, load)
+    return _share_result(objective, blocks, budget, completed, load, past)
 
 
 def _judge_closed(objective: Objective, samples: Sequence[Sample], load: LoadFacts) -> ObjectiveResult:
@@ -165,7 +185,9 @@ def _long_enough(outcome: Outcome, load: LoadFacts) -> Outcome:
     return "inconclusive" if short and outcome == "met" else outcome
 
 
-def _share_reason(outcome: Outcome, interval: ShareInterval, budget: float, load: LoadFacts) -> str:
+def _share_reason(
+    outcome: Outcome, interval: ShareInterval, budget: float, load: LoadFacts, former: FormerRuns | None
+) -> str:
     if outcome == "missed":
         return "the whole interval lies above the budget"
     if outcome == "met":
@@ -174,9 +196,18 @@ def _share_reason(outcome: Outcome, interval: ShareInterval, budget: float, load
         return f"{load.seconds:.0f} s are too short to pass: {SHORTEST_SECONDS:.0f} s are needed"
     if not budget:
         return "no more than the target was offered"
+    return _undecided(interval.total, budget, load, former)
+
+
+def _undecided(total: int, budget: float, load: LoadFacts, former: FormerRuns | None) -> str:
+    if former is not None and former.more_requests:
+        return (
+            f"the last {former.runs} runs had bursts that this one did not show: "
+            f"{former.more_requests} more requests are needed to pass"
+        )
     fewest = fewest_samples(budget, block_count(load.seconds))
-    if interval.total < fewest:
-        return f"{interval.total} samples are too few: this budget needs at least {fewest}"
+    if total < fewest:
+        return f"{total} samples are too few: this budget needs at least {fewest}"
     return "the interval spans the budget: a longer run decides"
 
 

@@ -87,6 +87,7 @@ def assess_load(
         stopped_after=facts.seconds if facts.stopped else None,
         cpu_share=facts.cpu_share,
         cpu_wait=facts.cpu_wait,
+        seconds=facts.seconds,
         problems=problems,
     )
 

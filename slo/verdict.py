@@ -27,12 +27,25 @@ class Release(msgspec.Struct, frozen=True):
     commit: str = ""
 
 
+class FormerRuns(msgspec.Struct, frozen=True):
+    """What former runs had to say about an objective: how many of them, and below what the design effect may not fall.
+
+    `more_requests` is how many more than there were it takes to pass, where this run would have passed without them.
+    """
+
+    runs: int
+    design_effect_floor: float
+    more_requests: int | None = None
+
+
 class ObjectiveResult(msgspec.Struct, frozen=True):
     """One objective's outcome.
 
     `actual` is null when nothing was measured, or when the quantile falls on a request without an answer. A judged
     share has `total`, `bad`, `budget` and its 95 % `bad_share_interval`; the throughput of a closed model has its 95 %
-    `interval` in `unit` instead. `reason` says in a sentence why the outcome is what it is.
+    `interval` in `unit` instead. `reason` says in a sentence why the outcome is what it is. `blocks` are the requests and
+    the bad ones of each block of the judged time, and with the `design_effect` all that the interval is made from; `former`
+    is null where there were too few runs before this one.
     """
 
     name: str
@@ -48,10 +61,13 @@ class ObjectiveResult(msgspec.Struct, frozen=True):
     interval: tuple[float, float] | None = None
     endpoint: str = ""
     reason: str = ""
+    blocks: tuple[tuple[int, int], ...] = ()
+    design_effect: float | None = None
+    former: FormerRuns | None = None
 
 
 class Load(msgspec.Struct, frozen=True):
-    """How the load went. `requests` and `rate` (1/s) are of the judged time, `warmup_requests` came before it.
+    """How the load went. `requests` and `rate` (1/s) are of the judged time of `seconds`, `warmup_requests` came before it.
 
     `client_minus_server_p99` (s) is null where the server's spans are not ours to read. `problems` has one sentence for
     each reason why the measurement failed; `healthy` means there is none. `stopped_after` is how many s of the judged time
@@ -70,6 +86,7 @@ class Load(msgspec.Struct, frozen=True):
     stopped_after: float | None = None
     cpu_share: float | None = None
     cpu_wait: float | None = None
+    seconds: float = 0.0
 
 
 class Reconciliation(msgspec.Struct, frozen=True):

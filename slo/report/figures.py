@@ -67,11 +67,19 @@ def interval(result: ObjectiveResult) -> str:
     if result.bad_share_interval is not None:
         low, high = result.bad_share_interval
         bad = "not completed" if result.unit == PER_SECOND else "bad"
-        return f"{bad} {percent(low)} to {percent(high)}, budget {percent(result.budget)}"
+        return f"{bad} {percent(low)} to {percent(high)}, budget {percent(result.budget)}{_from_history(result)}"
     if result.interval is not None:
         low, high = result.interval
         return f"{low:.1f} to {high:.1f} {result.unit}"
     return NOTHING
+
+
+def _from_history(result: ObjectiveResult) -> str:
+    """Say where the interval is as wide as former runs make it, and not this one."""
+    former = result.former
+    if former is None or result.design_effect != former.design_effect_floor:
+        return ""
+    return f", design effect {result.design_effect:.1f} of the last {former.runs} runs"
 
 
 def title(result: ObjectiveResult) -> str:

@@ -1,11 +1,19 @@
-"""The floor of the design effect that former runs teach."""
+"""The floor of the design effect that former runs teach, and which runs teach it."""
 
+from dataclasses import replace
 from random import Random
 
+import msgspec
 import pytest
 
-from slo.history import design_effect_floor
+from slo.gate import evaluate
+from slo.gates import Objective
+from slo.history import MOST_RUNS, FormerRun, Past, counted, design_effect_floor, former_run, past_of
+from slo.judge import judge
+from slo.load import LoadFacts
+from slo.openslo.loading import load_gate
 from slo.statistics import Block, decide_share, share_interval
+from tests.slo.synthetic import BEGIN, CHECKOUT, MadeSample, make_run
 
 EACH = 750
 REQUESTS = 6 * EACH
@@ -69,3 +77,114 @@ def test_what_shows_within_runs_counts_too():
 @pytest.mark.parametrize("runs", [[], [[Block(750, 30)] * 6] * 4, [[Block(0, 0)] * 6] * 20, [[Block(750, 0)] * 6] * 20])
 def test_too_few_runs_or_runs_without_a_bad_request_know_nothing(runs):
     assert design_effect_floor(runs, REQUESTS) == 1
+
+
+ERRORS = Objective("errors", "errors", "<", 0.01, "ratio", 0.01)
+GATE = load_gate(CHECKOUT)
+LOAD = LoadFacts(model="open", begin=BEGIN, seconds=30.0)
+
+
+def kept(*bad: int, **changes: object) -> FormerRun:
+    """Return a kept run of 30 s at 150/s with so many failures in each block."""
+    found = {
+        "ended": "2026-11-20T10:00:00Z",
+        "release": "1",
+        "verdict": "pass",
+        "profile": "smoke",
+        "target": "",
+        "seconds": 30.0,
+        "counts": {counted(ERRORS): [[EACH, each] for each in bad]},
+    }
+    return msgspec.convert(found | changes, FormerRun)
+
+
+def requests(bad: int = 0) -> list[MadeSample]:
+    made = [MadeSample(f"{i:032x}", start=BEGIN + i / 150) for i in range(REQUESTS)]
+    return [replace(sample, status=500) if i < bad else sample for i, sample in enumerate(made)]
+
+
+STALLED = [kept(33, 0, 0, 0, 0, 0)] * 3 + [kept(0, 0, 0, 33, 33, 0)] * 3
+
+
+def test_a_run_that_would_have_passed_is_asked_for_more_requests_where_former_runs_had_bursts():
+    alone = judge(ERRORS, requests(), LOAD)
+    found = judge(ERRORS, requests(), LOAD, past_of(STALLED, ERRORS, "smoke", 30.0))
+    assert (alone.outcome, alone.former, found.outcome) == ("met", None, "inconclusive")
+    assert found.design_effect == found.former.design_effect_floor > 10
+    assert found.former.runs == 6
+    assert f"{found.former.more_requests} more requests are needed to pass" in found.reason
+    # So many more, without a bad one among them, do pass.
+    whole = found.total + found.former.more_requests
+    blocks = [Block(whole // 6 + 1, 0)] * 6
+    assert decide_share(share_interval(blocks, found.design_effect), 0.01) == "met"
+
+
+def test_a_past_of_many_failures_excuses_none():
+    found = judge(ERRORS, requests(2000), LOAD, past_of(STALLED, ERRORS, "smoke", 30.0))
+    assert (found.outcome, found.former.more_requests) == ("missed", None)
+
+
+def test_what_a_result_shows_is_all_that_its_interval_is_made_from():
+    found = judge(ERRORS, requests(20), LOAD)
+    again = share_interval([Block(*block) for block in found.blocks])
+    assert found.bad_share_interval == (again.low, again.high)
+    assert found.design_effect == again.design_effect
+
+
+@pytest.mark.parametrize(
+    "changes", [{"profile": "ramp"}, {"seconds": 60.0}, {"counts": {counted(replace(ERRORS, endpoint="GET /x")): []}}]
+)
+def test_only_runs_of_the_same_load_length_and_objective_are_compared(changes):
+    assert past_of([kept(1, 2, 3, 4, 5, 6, **changes)] * 6, ERRORS, "smoke", 30.0) == Past()
+
+
+def test_a_latency_with_another_limit_is_another_objective():
+    fast, slow = (Objective("p99", "latency", "<=", limit, "s", 0.01, 99.0) for limit in (0.3, 0.8))
+    assert counted(fast) != counted(slow) == counted(replace(slow, name="other", percentile=95.0, budget=0.05))
+
+
+def test_the_latest_runs_alone_are_learned_from():
+    runs = [kept(30, 0, 0, 0, 0, 0)] * 10 + [kept(0, 0, 0, 0, 0, 0)] * MOST_RUNS
+    assert past_of(runs, ERRORS, "smoke", 30.0).floor(REQUESTS) == 1
+
+
+def test_a_run_is_kept_with_the_blocks_of_every_share_that_it_judged():
+    run = make_run(GATE)
+    judged = evaluate(run.facts()).verdict
+    found = former_run(judged, run.facts().gate, "https://shop.example.org")
+    assert msgspec.json.decode(msgspec.json.encode(found), type=FormerRun) == found
+    assert (found.verdict, found.seconds, found.profile) == ("pass", judged.load.seconds, judged.profile)
+    shares = [result for result in judged.objectives if result.bad_share_interval]
+    assert len(found.counts) == len(shares) > 0
+    assert [sum(block.total for block in blocks) for blocks in found.counts.values()] == [each.total for each in shares]
+
+
+@pytest.mark.parametrize("word", ["fail", "regression", "error", "frozen"])
+def test_a_release_that_was_not_kept_teaches_nothing(word):
+    run = make_run(GATE)
+    judged = evaluate(run.facts()).verdict
+    assert former_run(msgspec.structs.replace(judged, verdict=word), run.facts().gate, "") is None
+
+
+def test_a_run_that_was_disturbed_on_purpose_or_ended_early_teaches_nothing():
+    run = make_run(GATE)
+    judged = evaluate(run.facts()).verdict
+    load = msgspec.structs.replace(judged.load, stopped_after=20.0)
+    for changes in ({"faults": ("payment.charge=error",)}, {"load": load}):
+        assert former_run(msgspec.structs.replace(judged, **changes), run.facts().gate, "") is None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"counts": {"failed: all requests": [[1, 2]]}},
+        {"counts": {"failed: all requests": [[-1, -1]]}},
+        {"counts": {"failed: all requests": [[10**12, 0]]}},
+        {"seconds": 0},
+        {"verdict": "fail"},
+        {"schema": 2},
+    ],
+)
+def test_a_kept_run_that_cannot_be_is_refused(changes):
+    with pytest.raises(msgspec.ValidationError):
+        kept(**changes)
