@@ -181,6 +181,12 @@ Examples:
     help="Link the reports to dashboards, traces and logs there [GRAFANA_URL].",
 )
 @click.option("--early-stop/--no-early-stop", default=True, help="End the load when it fails grossly (by default).")
+@click.option(
+    "--history",
+    default="",
+    metavar="FILE",
+    help="Learn from former runs in this file, and keep this one there; 'none' for neither (by default in --dir).",
+)
 @click.option("--annotations/--no-annotations", default=None, help="Print GitHub's (by default where it runs this).")
 @click.option("--json", "as_json", is_flag=True, help="Print verdict.json instead of the table.")
 def gate(*, as_json: bool, annotations: bool | None, gate: Path | None, **asked: Any) -> None:

@@ -19,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from goshop.gate import Options, run_gate
+from goshop.history import NONE
 from goshop.measurement import MeasurementFailed
 from goshop.processes import StartError
 from goshop.run import DEFAULT_ROOT
@@ -150,7 +151,9 @@ def _run(scenario: Scenario, root: Path) -> Finding:
 
 def _judge(scenario: Scenario, root: Path) -> Finding:
     faults = (scenario.fault,) if scenario.fault else ()
-    verdict = run_gate(Options(profile=PROFILE, faults=faults, root=root, early_stop=False)).judgement.verdict
+    verdict = run_gate(
+        Options(profile=PROFILE, faults=faults, root=root, early_stop=False, history=NONE)
+    ).judgement.verdict
     reason = "" if scenario.found_by(verdict) else _missed(scenario, verdict)
     return _finding(scenario, verdict.verdict, scenario.first_cause(verdict), reason=reason)
 

@@ -18,6 +18,7 @@ import click
 
 import loadtests
 from app.faults import parse_faults
+from goshop.history import former_runs, history_file, remember
 from goshop.measurement import Job, MeasurementFailed, WrongRequest, say
 from goshop.own_shop import measure_shop
 from goshop.processes import StartError
@@ -27,6 +28,7 @@ from loadtests import PROFILES, LoadError, Profile
 from loadtests.plan import SCRIPT
 from slo.gate import Judgement, RunFacts, evaluate, write_reports
 from slo.gates import Gate
+from slo.history import former_run
 from slo.load import LoadFacts
 from slo.openslo.loading import load_gate
 from slo.report.table import print_verdict
@@ -54,6 +56,8 @@ class Options:
     variables: tuple[str, ...] = ()
     # Whether a gross failure ends the load.
     early_stop: bool = True
+    # The file of former runs; "" for the gate's own below `root`, "none" for none.
+    history: str = ""
     faults: tuple[str, ...] = ()
     root: Path = DEFAULT_ROOT
     out: Path | None = None
@@ -93,7 +97,10 @@ def run_gate(options: Options) -> Outcome:
     except (MeasurementFailed, StartError) as error:
         _report_failure(options.out or run.path, job, str(error))
         raise
-    judgement = evaluate(replace(facts, grafana=options.grafana))
+    judgement = evaluate(replace(facts, grafana=options.grafana, history=job.history))
+    remember(
+        history_file(options.history, options.root, job.gate.name), former_run(judgement.verdict, job.gate, job.url)
+    )
     return Outcome(judgement, _report(options.out or run.path, judgement), run)
 
 
@@ -125,6 +132,7 @@ def _job(options: Options) -> Job:
         faults=options.faults,
         variables=options.variables,
         early_stop=options.early_stop,
+        history=former_runs(history_file(options.history, options.root, gate.name), options.url),
     )
 
 

@@ -8,6 +8,7 @@ import click
 from goshop.stopping import GrossFailure
 from loadtests import Arrivals, LoadRun, Profile, Scripted
 from slo.gates import Gate
+from slo.history import FormerRun
 from slo.load import LoadFacts
 from slo.verdict import Release
 
@@ -33,6 +34,8 @@ class Job:
     variables: tuple[str, ...] = ()
     # Whether a gross failure ends the load.
     early_stop: bool = True
+    # Former runs of what is judged, the latest last.
+    history: tuple[FormerRun, ...] = ()
 
     def watch(self) -> GrossFailure | None:
         """Return what looks at the load while it runs."""

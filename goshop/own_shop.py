@@ -27,7 +27,7 @@ def measure_shop(run: RunFolder, job: Job) -> RunFacts:
 
     Raises `StartError`, and `MeasurementFailed` when the load cannot be prepared. Main thread only.
     """
-    if line := plan_line(job.gate, job.profile):
+    if line := plan_line(job.gate, job.profile, job.history):
         tell(line)
     faults, gross = ",".join(job.faults), job.watch()
     environ = _without_other_telemetry(os.environ)

@@ -1,6 +1,6 @@
 """Tells before the load starts what a run can decide, from the gate's objectives and the profile that will load it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from goshop.measurement import planned_iterations
@@ -8,20 +8,27 @@ from loadtests import MIX, Profile, Scripted
 from loadtests.plan import SCRIPT
 from loadtests.profiles import ENDPOINTS
 from slo.gates import Gate, Objective
-from slo.planning import Asked, needed, plan_sentence
+from slo.history import FormerRun, past_of
+from slo.planning import Asked, Need, needed, plan_sentence
 from slo.throughput import completion_budget
 
 # Mean latency in s at which a closed model's rate is estimated.
 _LATENCY: Final = 0.2
 
 
-def plan_line(gate: Gate, profile: Profile) -> str:
-    """Return the sentence; "" where the rate is not known before the load has run."""
-    needs = [needed(asked) for asked in _asked(gate, profile)]
+def plan_line(gate: Gate, profile: Profile, history: Sequence[FormerRun] = ()) -> str:
+    """Return the sentence; "" where the rate is not known before the load has run. `history`: former runs of the target."""
+    needs = list(_needs(gate, profile, history))
     return plan_sentence(needs, profile.seconds) if needs else ""
 
 
-def _asked(gate: Gate, profile: Profile) -> Iterator[Asked]:
+def _needs(gate: Gate, profile: Profile, history: Sequence[FormerRun]) -> Iterator[Need]:
+    for objective, asked in _asked(gate, profile):
+        past = past_of(history, objective, profile.name, profile.seconds)
+        yield needed(asked, past.floor(round(asked.rate * profile.seconds)))
+
+
+def _asked(gate: Gate, profile: Profile) -> Iterator[tuple[Objective, Asked]]:
     rate = _rate(profile)
     if rate is None:
         return
@@ -31,7 +38,7 @@ def _asked(gate: Gate, profile: Profile) -> Iterator[Asked]:
         # A closed model's throughput is judged by its rate, and nothing is decided where no more than the target is sent.
         closed = objective.indicator == "throughput" and planned_iterations(profile) is None
         if share and not closed and 0 < budget < 1:
-            yield Asked(objective.name, budget, rate * share)
+            yield objective, Asked(objective.name, budget, rate * share)
 
 
 def _rate(profile: Profile) -> float | None:

@@ -83,19 +83,19 @@ def measure_url(run: RunFolder, job: Job) -> RunFacts:
 
 def _load(run: RunFolder, job: Job, gross: GrossFailure | None) -> LoadRun:
     if job.gate.script == SCRIPT:
-        _tell_plan(job.gate, job.profile)
+        _tell_plan(job, job.profile)
         return _load_shop(run, job, gross)
     script, variables = job.gate.script, {name: os.environ[name] for name in job.variables}
     planned = loadtests.plan_script(script, job.profile, job.url, run.k6, variables=variables)
-    _tell_plan(job.gate, planned)
+    _tell_plan(job, planned)
     with loading(planned) as show_progress:
         return loadtests.run_script(
             script, planned, job.url, run.k6, variables=variables, on_progress=show_progress, stop_when=gross
         )
 
 
-def _tell_plan(gate: Gate, profile: Profile) -> None:
-    if line := plan_line(gate, profile):
+def _tell_plan(job: Job, profile: Profile) -> None:
+    if line := plan_line(job.gate, profile, job.history):
         tell(line)
 
 
