@@ -66,6 +66,7 @@ Examples:
   goshop trace 4bf92f35                      one request across all services
   goshop slo check                           is the specification sound?
   goshop slo rules                           Prometheus' rules and alerts that follow from it
+  goshop slo budget --prometheus URL         what is left of each error budget
   goshop serve user --env=dev                one service alone
 """
 
@@ -80,6 +81,20 @@ _root_option = click.option(
 )
 _fault_option = click.option(
     "--fault", "faults", multiple=True, metavar="SPEC", help="Break something on purpose; may be given several times."
+)
+_prometheus_option = click.option(
+    "--prometheus",
+    envvar="GOSHOP_PROMETHEUS",
+    default="",
+    metavar="URL",
+    help="The Prometheus that has the SLOs' series [GOSHOP_PROMETHEUS].",
+)
+_match_option = click.option(
+    "--match",
+    "matches",
+    multiple=True,
+    metavar="MATCHER",
+    help="Only series with this label, such as 'release=\"canary\"'; may be given several times.",
 )
 
 
@@ -305,11 +320,44 @@ def rules(paths: tuple[Path, ...], out: Path | None, runbooks: str, dashboards: 
             raise Misuse(str(error)) from None
 
 
+SLO_BUDGET_EXAMPLES: Final = """
+\b
+Examples:
+  goshop slo budget --prometheus https://prometheus.example.org
+  goshop slo budget my-slos.yaml --match 'cluster="eu"'
+  goshop slo budget --json | jq '.slos[] | {slo, left}'
+"""
+
+
+@slo_group.command(epilog=SLO_BUDGET_EXAMPLES)
+@click.argument("paths", metavar="[PATH]...", type=click.Path(path_type=Path), nargs=-1)
+@_prometheus_option
+@_match_option
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+def budget(paths: tuple[Path, ...], prometheus: str, matches: tuple[str, ...], *, as_json: bool) -> None:
+    """Say what is left of each error budget, how fast it burns, and when it is spent if that goes on.
+
+    PATH is as for `goshop slo check`. Exit code: 0, 6 when a budget is spent, 5 when Prometheus does not answer or does not
+    have the series of an SLO (which is never taken for healthy), 2 wrong usage or specification. Credentials:
+    GOSHOP_PROMETHEUS_TOKEN, or GOSHOP_PROMETHEUS_USER and GOSHOP_PROMETHEUS_PASSWORD.
+    """
+    with judged(), explained():
+        from goshop import budget as budget_module  # noqa: PLC0415 - see the module
+        from goshop.prometheus import connect, matchers_of  # noqa: PLC0415 - see the module
+        from goshop.slo import SPECS  # noqa: PLC0415 - see the module
+        from slo.openslo.loading import load_specification  # noqa: PLC0415 - see the module
+
+        slos = load_specification(paths or [SPECS]).slos
+        found = budget_module.run_budget(slos, connect(prometheus), matchers_of(matches), machine=as_json)
+    sys.exit(found.exit_code)
+
+
 @contextmanager
 def judged() -> Iterator[None]:
     """Turn what keeps a gate from judging into one sentence and its exit code."""
     from app.faults import FaultError  # noqa: PLC0415 - see the module
     from goshop.measurement import MeasurementFailed, WrongRequest  # noqa: PLC0415 - see the module
+    from goshop.prometheus import PrometheusError  # noqa: PLC0415 - see the module
     from slo.openslo.loading import SpecificationError  # noqa: PLC0415 - see the module
 
     try:
