@@ -53,17 +53,20 @@ def _simulate(releases: int, results: Path | None) -> None:
 
 @main.command()
 @click.option("--runs", default=24, show_default=True, type=click.IntRange(2), help="Runs that are kept.")
+@click.option(
+    "--changed", default=10, show_default=True, type=click.IntRange(0), help="Runs after them, with a slow path."
+)
 @click.option("--seconds", default=25.0, show_default=True, type=click.FloatRange(2), help="Judged time of a run.")
 @click.option("--warmup", default=5.0, show_default=True, type=click.FloatRange(1), help="Before each, not kept.")
 @click.option("--out", default=POOL, type=click.Path(path_type=Path, dir_okay=False), help="Where the pool goes.")
-def record(*, runs: int, seconds: float, warmup: float, out: Path) -> None:
+def record(*, runs: int, changed: int, seconds: float, warmup: float, out: Path) -> None:
     """Record runs of the shop of this checkout; exits with 5 when they cannot be trusted. Leave the machine alone meanwhile."""
     # The shop's own packages are needed for this alone.
     from benchmarks.gate.recording import NotRecorded, Recording, record_pool  # noqa: PLC0415 - see above
     from goshop.processes import StartError  # noqa: PLC0415 - see above
     from loadtests import LoadError  # noqa: PLC0415 - see above
 
-    asked = Recording(runs, seconds, warmup)
+    asked = Recording(runs, changed, seconds, warmup)
     say(
         f"{runs} runs of {seconds:g} s: about {asked.total_seconds / 60:.0f} minutes; Ctrl-C ends it and leaves nothing"
     )

@@ -104,7 +104,7 @@ def tallies(name: str, pool: Sequence[Run], draws: int = DRAWS) -> Iterator[Tall
             found = pairings(pool, candidates, design, draws=draws)
             stated = None if increase is None else power(increase, noise, design.pairs, design.alpha, design.margin)
             yield Tally(
-                name, change, design_name, draws, **_shares(found), noise=noise, stated=stated, first=_kept(found)
+                name, change, design_name, draws, **shares(found), noise=noise, stated=stated, first=kept(found)
             )
 
 
@@ -114,7 +114,8 @@ def synthetic_tallies(draws: int = DRAWS) -> Iterator[Tally]:
         yield from tallies(f"noise {noise:.0%}", synthetic_pool(noise), draws)
 
 
-def _kept(found: Sequence[Comparison]) -> str:
+def kept(found: Sequence[Comparison]) -> str:
+    """Return what the first comparisons said, as letters: of the P99, of the slow share, and of both."""
     parts = ((_word(each.latency), _word(each.slow), each.regression) for each in found[:KEPT])
     return " ".join("".join(said[0] for said in part) for part in parts)
 
@@ -123,7 +124,8 @@ def _word(part: RatioBound | None) -> str:
     return part.regression if part else "-"
 
 
-def _shares(found: Sequence[Comparison]) -> dict[str, float]:
+def shares(found: Sequence[Comparison]) -> dict[str, float]:
+    """Return in which share of the comparisons each thing was said."""
     says: dict[str, Callable[[Comparison], bool]] = {
         "latency": lambda each: each.latency is not None and each.latency.regression == "yes",
         "slow": lambda each: each.slow is not None and each.slow.regression == "yes",

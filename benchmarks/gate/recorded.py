@@ -48,7 +48,8 @@ class RecordedRun(msgspec.Struct, frozen=True, kw_only=True):
 class Pool(msgspec.Struct, frozen=True, kw_only=True):
     """Runs of one release on one machine, one after the other.
 
-    `endpoints` are the names that the numbers in a run stand for; `refused` says why runs were left out.
+    `endpoints` are the names that the numbers in a run stand for; `refused` says why runs were left out. `changed` are
+    runs of the same shop, afterwards, with `fault` in it: a new slow path.
     """
 
     machine: dict[str, str]
@@ -60,13 +61,14 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True):
     endpoints: list[str]
     refused: list[str]
     runs: list[RecordedRun]
+    fault: str = ""
+    changed: list[RecordedRun] = []
 
     def write(self, path: Path) -> None:
         """Replace the document, whole or not at all: a line for each run."""
-        head = msgspec.json.format(msgspec.json.encode(msgspec.structs.replace(self, runs=[])), indent=1).decode()
-        lines = ",\n  ".join(msgspec.json.encode(run).decode() for run in self.runs)
+        members = (f"{_encoded(name)}: {_member(getattr(self, name))}" for name in self.__struct_fields__)
         new = path.with_suffix(".new")
-        new.write_text(head.removesuffix("[]\n}") + f"[\n  {lines}\n ]\n}}\n")
+        new.write_text("{\n " + ",\n ".join(members) + "\n}\n")
         new.replace(path)
 
 
@@ -98,6 +100,16 @@ def unpack_numbers(text: str, width: int) -> list[int]:
     count = len(planes) // width
     places = [planes[count * place : count * (place + 1)] for place in range(width)]
     return [int.from_bytes(each, "little") for each in zip(*places, strict=True)]
+
+
+def _encoded(value: object) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _member(value: object) -> str:
+    if not isinstance(value, list) or not value:
+        return _encoded(value)
+    return "[\n  " + ",\n  ".join(map(_encoded, value)) + "\n ]"
 
 
 def _units(latency: float) -> int:

@@ -9,7 +9,7 @@ import math
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -17,16 +17,18 @@ from typing import Final
 import msgspec
 
 import loadtests
+from benchmarks.gate.pool import SLOW_PATH, SLOW_PATH_SECONDS
 from benchmarks.gate.recorded import Pool, RecordedRun, pack, pack_numbers
 from benchmarks.telemetry.machine import machine
 from goshop.measurement import load_facts
 from goshop.processes import how_it_ended
 from goshop.run import RunFolder
 from goshop.shop import Shop
-from loadtests import SMOKE, Arrivals, LoadRun, Profile, k6
+from loadtests import MIX, SMOKE, Arrivals, LoadRun, Profile, k6
 from loadtests.profiles import ENDPOINTS
 from loadtests.seed import seed_shop
 from slo.load import assess_load
+from slo.pairs import PERCENTILE
 from slo.sample import Sample, endpoint_of, is_unanswered, is_unavailable
 
 ROOT: Final = Path(__file__).parents[2]
@@ -40,6 +42,10 @@ TOKEN_SECONDS: Final = 7200
 # Seconds that a run takes beyond its load: k6 starts, compiles the script and ends.
 _AROUND: Final = 2.0
 _START: Final = 30.0
+# One request in 300 as a share of the searches, of which each takes this path.
+SLOW_FAULT: Final = (
+    f"product.search=delay:{SLOW_PATH_SECONDS * 1e3:.0f}ms@{SLOW_PATH * sum(MIX.values()) / MIX['search']:.3%}"
+)
 _NAMES: Final = list(ENDPOINTS.values())
 
 Say = Callable[[str], None]
@@ -51,9 +57,13 @@ class NotRecorded(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """What to record: `runs` runs of `seconds` s at the rate of the profile `smoke`, after a warm-up of `warmup` s each."""
+    """What to record: `runs` runs of `seconds` s at the rate of the profile `smoke`, each after a warm-up of `warmup` s.
+
+    After them, `changed` runs of the same shop in which one request in 300 takes a new path, 500 ms slower.
+    """
 
     runs: int
+    changed: int
     seconds: float
     warmup: float
 
@@ -64,8 +74,8 @@ class Recording:
 
     @property
     def total_seconds(self) -> float:
-        """How long all of it takes: one run more than is kept."""
-        return _START + (self.runs + 1) * (self.profile.total_seconds + _AROUND)
+        """How long all of it takes: one run more than are kept."""
+        return _START + (self.runs + self.changed + 1) * (self.profile.total_seconds + _AROUND)
 
 
 def record_pool(recording: Recording, say: Say) -> Pool:
@@ -74,15 +84,15 @@ def record_pool(recording: Recording, say: Say) -> Pool:
     Raises `StartError`, `NotRecorded` and, on Ctrl-C, `Interrupted`. Main thread only.
     """
     folder = RunFolder.create()
-    refused: list[str] = []
     try:
-        with Shop.start(folder, environ=_environ(), progress=say) as shop:
-            say("preparing users, products and orders")
-            data = folder.state / "seed.json"
-            seed_shop(shop.url, shop.admin, data)
-            say("warming the shop")
-            _load(shop, recording.profile, data)
-            runs = list(_runs(shop, recording, data, refused, say))
+        with Shop.start(folder, faults=SLOW_FAULT, armed=False, environ=_environ(), progress=say) as shop:
+            recorder = _Recorder(shop, recording.profile, say)
+            recorder.prepare()
+            runs = recorder.keep(recording.runs)
+            if recording.changed:
+                say(f"from here on with {SLOW_FAULT}")
+                shop.arm_faults()
+            changed = recorder.keep(recording.changed)
     finally:
         shutil.rmtree(folder.path, ignore_errors=True)
     load = recording.profile.load
@@ -94,42 +104,61 @@ def record_pool(recording: Recording, say: Say) -> Pool:
         seconds=recording.seconds,
         warmup=recording.warmup,
         endpoints=_NAMES,
-        refused=refused,
+        refused=recorder.refused,
         runs=runs,
+        fault=SLOW_FAULT if changed else "",
+        changed=changed,
     )
 
 
-def _runs(shop: Shop, recording: Recording, data: Path, refused: list[str], say: Say) -> Iterator[RecordedRun]:
-    kept = 0
-    while kept < recording.runs:
-        load = _load(shop, recording.profile, data)
-        if problems := _problems(shop, load):
-            refused.append(problems[0])
-            say(f"run {kept + 1} is done again: {problems[0]}")
-            if len(refused) > MOST_REFUSED:
-                raise NotRecorded(f"{len(refused)} runs could not be trusted, the last one because {problems[0]}")
-            continue
-        kept += 1
-        made = _recorded(load)
-        say(
-            f"run {kept} of {recording.runs}: {len(load.judged)} requests, P99 {made.run().percentile(99) * 1e3:.1f} ms"
-        )
-        yield made
+class _Recorder:
+    """Loads a shop again and again, and keeps what can be trusted."""
 
+    def __init__(self, shop: Shop, profile: Profile, say: Say) -> None:
+        self.refused: list[str] = []
+        self._shop = shop
+        self._profile = profile
+        self._say = say
+        self._data = shop.run.state / "seed.json"
 
-def _load(shop: Shop, profile: Profile, data: Path) -> LoadRun:
-    return loadtests.run(profile, shop.url, data, shop.run.k6)
+    def prepare(self) -> None:
+        """Fill the shop, and load it once for nothing."""
+        self._say("preparing users, products and orders")
+        seed_shop(self._shop.url, self._shop.admin, self._data)
+        self._say("warming the shop")
+        self._load()
 
+    def keep(self, count: int) -> list[RecordedRun]:
+        """Load the shop until so many runs can be kept."""
+        kept: list[RecordedRun] = []
+        while len(kept) < count:
+            load = self._load()
+            if problems := self._problems(load):
+                self._refuse(problems[0])
+                continue
+            kept.append(_recorded(load))
+            milliseconds = kept[-1].run().percentile(PERCENTILE) * 1e3
+            self._say(f"run {len(kept)} of {count}: {len(load.judged)} requests, P99 {milliseconds:.1f} ms")
+        return kept
 
-def _problems(shop: Shop, load: LoadRun) -> Sequence[str]:
-    """Say why a run cannot be kept, most serious first; a service that has died ends the recording."""
-    if ended := shop.ended():
-        raise NotRecorded(", ".join(f"{name} {how_it_ended(code)}" for name, code in ended.items()))
-    found = list(assess_load(load_facts(load, load.profile), load.samples, None, LATENCY_TARGET).problems)
-    failed = sum(map(is_unavailable, load.judged))
-    if failed > MOST_FAILED * len(load.judged):
-        found.append(f"{failed} of {len(load.judged)} requests failed")
-    return found
+    def _load(self) -> LoadRun:
+        return loadtests.run(self._profile, self._shop.url, self._data, self._shop.run.k6)
+
+    def _problems(self, load: LoadRun) -> Sequence[str]:
+        """Say why a run cannot be kept; a service that has died ends the recording."""
+        if ended := self._shop.ended():
+            raise NotRecorded(", ".join(f"{name} {how_it_ended(code)}" for name, code in ended.items()))
+        found = list(assess_load(load_facts(load, load.profile), load.samples, None, LATENCY_TARGET).problems)
+        failed = sum(map(is_unavailable, load.judged))
+        if failed > MOST_FAILED * len(load.judged):
+            found.append(f"{failed} of {len(load.judged)} requests failed")
+        return found
+
+    def _refuse(self, problem: str) -> None:
+        self.refused.append(problem)
+        self._say(f"one run is done again: {problem}")
+        if len(self.refused) > MOST_REFUSED:
+            raise NotRecorded(f"{len(self.refused)} runs could not be trusted, the last one because {problem}")
 
 
 def _recorded(load: LoadRun) -> RecordedRun:

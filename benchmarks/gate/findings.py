@@ -1,0 +1,228 @@
+"""What a pool of recorded runs says of the gate's comparison: whether it cries wolf as rarely, and finds as much, as it states.
+
+Pairs are drawn at random, as often as wanted; their signs are symmetric whatever the runs are like, so that the rate of
+false alarms tests the t bound against the distribution of the runs, and nothing of their order. Pairs of neighbours are
+what the gate compares; `benchmarks.gate.order` asks whether they differ from others.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from random import Random
+from statistics import fmean, stdev, variance
+from typing import Final
+
+from benchmarks.gate.order import roughness
+from benchmarks.gate.pool import (
+    DESIGNS,
+    DRAWS,
+    SLOW_PATH,
+    SLOW_PATH_SECONDS,
+    SLOWER,
+    kept,
+    pairings,
+    shares,
+    slower,
+    with_slow_path,
+)
+from benchmarks.gate.streams import normal
+from slo import student
+from slo.pairs import (
+    PERCENTILE,
+    SLOW_ALPHA,
+    SLOW_PERCENTILE,
+    TOLERATED,
+    Comparison,
+    Design,
+    Pair,
+    Run,
+    bound,
+    compare,
+    pooled_percentile,
+    power,
+)
+
+INCREASES: Final = (0.0, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2)
+# Pools of as many runs with exactly normal logarithms, for what the pairings of one such pool scatter by.
+NORMAL_POOLS: Final = 40
+# A slow path nearer to what is ordinary.
+NEARER_SECONDS: Final = 0.1
+UNCHANGED: Final = "none"
+SLOWED: Final = f"{SLOWER:.0%} slower"
+SLOW: Final = f"1 in 300 slower by {SLOW_PATH_SECONDS * 1e3:.0f} ms"
+SLOW_NEARER: Final = f"1 in 300 slower by {NEARER_SECONDS * 1e3:.0f} ms"
+IN_THE_SHOP: Final = f"{SLOW}, in the shop itself"
+RANDOM, NEIGHBOURS = "random", "neighbours"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A change by its name, the runs with it in the places of the pool's, and the increase of the P99 where it is known."""
+
+    name: str
+    increase: float | None
+    runs: Sequence[Run]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What the pairings said, in shares of them: a regression of the P99, of the slow share, of `either`; `none` with reassurance.
+
+    `stated` and `slow_stated`: the power (the rate of false alarms where nothing has changed) that follows from the noise.
+    `low` and `high`: what random pairings of normal runs found where `stated` was to be expected. `first`: what the first
+    pairings said, for a test to make again.
+    """
+
+    change: str
+    pairing: str
+    design: str
+    draws: int
+    latency: float
+    stated: float | None
+    low: float | None
+    high: float | None
+    slow: float
+    slow_stated: float
+    either: float
+    none: float
+    first: str
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """How often random pairings found an increase of the P99, and how often they should have."""
+
+    design: str
+    increase: float
+    found: float
+    stated: float
+
+
+def changes(pool: Sequence[Run]) -> list[Change]:
+    """Return what a pool is compared with: itself, slower, and with a new slow path."""
+    dice = Random("slow path")  # noqa: S311 - the same requests every time
+    return [
+        Change(UNCHANGED, 0.0, pool),
+        Change(SLOWED, SLOWER, [slower(run) for run in pool]),
+        Change(SLOW, None, [with_slow_path(run, dice) for run in pool]),
+        Change(SLOW_NEARER, None, [with_slow_path(run, dice, SLOW_PATH, NEARER_SECONDS) for run in pool]),
+    ]
+
+
+def rows(pool: Sequence[Run], candidates: Sequence[Run] = (), draws: int = DRAWS) -> Iterator[Row]:
+    """Compare a pool with itself changed, and with the runs of a release that has changed, by both designs."""
+    made = changes(pool)
+    in_the_shop = [Change(IN_THE_SHOP, None, candidates)] if candidates else []
+    for name, design in DESIGNS.items():
+        for change in made:
+            yield _row(pool, change, RANDOM, name, pairings(pool, change.runs, design, draws=draws))
+        for change in made[:2]:
+            yield _row(pool, change, NEIGHBOURS, name, neighbour_pairings(pool, change.runs, design, draws))
+        for change in in_the_shop:
+            yield _row(pool, change, RANDOM, name, pairings_of_two(pool, candidates, design, draws))
+
+
+def neighbour_pairings(
+    pool: Sequence[Run], candidates: Sequence[Run], design: Design, draws: int = DRAWS
+) -> list[Comparison]:
+    """Compare pairs of runs that followed each other, in either order; in a draw no run is used twice."""
+    dice = Random("neighbours")  # noqa: S311 - the same pairings every time
+    found = []
+    for _ in range(draws):
+        # From the first run or from the second, where there are runs to spare.
+        places = range(int(2 * dice.random()) if len(pool) > 2 * design.pairs else 0, len(pool) - 1, 2)
+        pairs = [(place, place + 1) for place in dice.sample(places, design.pairs)]
+        turned = [pair if dice.random() < 1 / 2 else pair[::-1] for pair in pairs]
+        found.append(compare([Pair(pool[left], candidates[right]) for left, right in turned], design))
+    return found
+
+
+def pairings_of_two(
+    pool: Sequence[Run], candidates: Sequence[Run], design: Design, draws: int = DRAWS
+) -> list[Comparison]:
+    """Pair runs of a pool at random with those of another one."""
+    dice = Random("two pools")  # noqa: S311 - the same pairings every time
+    found = []
+    for _ in range(draws):
+        sides = zip(dice.sample(pool, design.pairs), dice.sample(candidates, design.pairs), strict=True)
+        found.append(compare([Pair(left, right) for left, right in sides], design))
+    return found
+
+
+def curve(pool: Sequence[Run], draws: int = DRAWS) -> Iterator[Point]:
+    """Return how often random pairings of a pool find each increase of the P99."""
+    logs = p99_logs(pool)
+    for name, design in DESIGNS.items():
+        for increase in INCREASES:
+            stated = power(increase, math.sqrt(2) * stdev(logs), design.pairs, design.alpha, design.margin)
+            yield Point(name, increase, found_share(logs, design, increase, draws), stated)
+
+
+def found_share(logs: Sequence[float], design: Design, increase: float, draws: int) -> float:
+    """Return in which share of random pairings of runs, by the logarithms of their P99, an increase is called a regression."""
+    dice = Random(0)  # noqa: S311 - the same pairings every time, those of `pairings`
+    found = 0
+    for _ in range(draws):
+        drawn = dice.sample(logs, 2 * design.pairs)
+        sides = zip(drawn[: design.pairs], drawn[design.pairs :], strict=True)
+        ratios = [right - left + math.log1p(increase) for left, right in sides]
+        found += bound(ratios, design.alpha, design.margin, TOLERATED).regression == "yes"
+    return found / draws
+
+
+def p99_logs(pool: Sequence[Run]) -> list[float]:
+    """Return the logarithm of each run's P99 in s."""
+    return [math.log(run.percentile(PERCENTILE)) for run in pool]
+
+
+def slow_logs(pool: Sequence[Run], seconds: float) -> list[float]:
+    """Return the logarithm of each run's share of requests above `seconds`, as a comparison takes it."""
+    return [math.log((run.above(seconds) + 0.5) / (len(run.ranked) + 1)) for run in pool]
+
+
+def _row(pool: Sequence[Run], change: Change, pairing: str, name: str, found: Sequence[Comparison]) -> Row:
+    design, logs = DESIGNS[name], p99_logs(pool)
+    noise = math.sqrt(2) * stdev(logs) if pairing == RANDOM else math.sqrt(roughness(logs))
+    stated = low = high = None
+    if change.increase is not None:
+        stated = power(change.increase, noise, design.pairs, design.alpha, design.margin)
+    if change.increase is not None and pairing == RANDOM:
+        low, high = _normal_range(len(pool), noise, design, change.increase, len(found))
+    said = shares(found)
+    return Row(
+        change=change.name,
+        pairing=pairing,
+        design=name,
+        draws=len(found),
+        latency=said["latency"],
+        stated=stated,
+        low=low,
+        high=high,
+        slow=said["slow"],
+        slow_stated=_slow_power(pool, change.runs, design),
+        either=said["either"],
+        none=said["none"],
+        first=kept(found),
+    )
+
+
+def _normal_range(count: int, noise: float, design: Design, increase: float, draws: int) -> tuple[float, float]:
+    """Return the smallest and the largest share that pairings of pools of normal runs of exactly that noise find."""
+    found = []
+    for number in range(NORMAL_POOLS):
+        dice = Random(f"normal pool {number}")  # noqa: S311 - the same pools every time
+        values = [normal(dice) for _ in range(count)]
+        scale = noise / (math.sqrt(2) * stdev(values))
+        found.append(found_share([scale * value for value in values], design, increase, draws))
+    return min(found), max(found)
+
+
+def _slow_power(pool: Sequence[Run], candidates: Sequence[Run], design: Design) -> float:
+    """Return the power of the slow share's test: its mean log ratio over the pools, and the noise of both."""
+    above = pooled_percentile(pool, SLOW_PERCENTILE)
+    before, after = slow_logs(pool, above), slow_logs(candidates, above)
+    noise = math.sqrt(variance(before) + variance(after))
+    critical = student.quantile(1 - SLOW_ALPHA, design.pairs - 1)
+    return student.exceedance(
+        critical, design.pairs - 1, (fmean(after) - fmean(before)) * math.sqrt(design.pairs) / noise
+    )
