@@ -174,15 +174,14 @@ class AlertConditionSpec(Strict, frozen=True):
     description: Description = ""
 
 
-class AlertCondition(Strict, frozen=True):
-    """A condition inside its AlertPolicy."""
+class AlertConditionEntry(Strict, frozen=True):
+    """The condition of an AlertPolicy: by name, or inline."""
 
-    kind: Literal["AlertCondition"]
-    metadata: Metadata
-    spec: AlertConditionSpec
+    condition_ref: Name | None = None
+    kind: Literal["AlertCondition"] | None = None
+    metadata: Metadata | None = None
+    spec: AlertConditionSpec | None = None
     api_version: Literal["openslo/v1"] = OPENSLO
-
-    OUTSIDE: ClassVar = {"conditionRef": "write the AlertCondition inline, in its AlertPolicy"}
 
 
 class NotificationTarget(Strict, frozen=True):
@@ -197,7 +196,7 @@ class NotificationTarget(Strict, frozen=True):
 class AlertPolicySpec(Strict, frozen=True):
     """One alert: its condition, and who is told."""
 
-    conditions: One[AlertCondition]
+    conditions: One[AlertConditionEntry]
     description: Description = ""
     alert_when_breaching: bool = True
     alert_when_resolved: bool = False
@@ -317,6 +316,15 @@ class SliDocument(Strict, frozen=True):
     spec: SliSpec
 
 
+class AlertConditionDocument(Strict, frozen=True):
+    """A condition that alert policies refer to."""
+
+    api_version: Literal["openslo/v1"]
+    kind: Literal["AlertCondition"]
+    metadata: Metadata
+    spec: AlertConditionSpec
+
+
 class AlertPolicyDocument(Strict, frozen=True):
     """An alert that SLOs refer to."""
 
@@ -345,7 +353,13 @@ class ReleaseGateDocument(Strict, frozen=True):
 
 
 AnyDocument = (
-    ServiceDocument | DataSourceDocument | SliDocument | AlertPolicyDocument | SloDocument | ReleaseGateDocument
+    ServiceDocument
+    | DataSourceDocument
+    | SliDocument
+    | AlertConditionDocument
+    | AlertPolicyDocument
+    | SloDocument
+    | ReleaseGateDocument
 )
 
 KINDS: Final[dict[str, dict[str, type[AnyDocument]]]] = {
@@ -353,6 +367,7 @@ KINDS: Final[dict[str, dict[str, type[AnyDocument]]]] = {
         "Service": ServiceDocument,
         "DataSource": DataSourceDocument,
         "SLI": SliDocument,
+        "AlertCondition": AlertConditionDocument,
         "AlertPolicy": AlertPolicyDocument,
         "SLO": SloDocument,
     },
@@ -362,6 +377,5 @@ KINDS: Final[dict[str, dict[str, type[AnyDocument]]]] = {
 ANNOTATED: Final = {_RUNBOOK: ("SLO", "Service"), _DASHBOARD: ("SLO", "Service"), _SERIES: ("DataSource",)}
 # Kinds that we have no document for, and what to write instead.
 OUTSIDE_KINDS: Final = {
-    "AlertCondition": "write the AlertCondition inline, in its AlertPolicy",
     "AlertNotificationTarget": "a targetRef names a receiver in Alertmanager's configuration",
 }

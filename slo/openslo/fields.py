@@ -1,5 +1,6 @@
 """What single values of a document must be; each `description` is what messages and editors say was expected."""
 
+from decimal import Decimal
 from typing import Annotated, TypeVar
 
 from msgspec import Meta
@@ -61,3 +62,9 @@ Script = Annotated[
 ]
 T = TypeVar("T")
 One = Annotated[tuple[T, ...], Meta(min_length=1, max_length=1, description="a list of exactly one")]
+
+
+def exact(number: float) -> Decimal:
+    """Return the number that was written: 0.999 and not the nearest binary fraction, 6 and not 6.0."""
+    written = Decimal(repr(number))
+    return Decimal(int(written)) if written == int(written) else written

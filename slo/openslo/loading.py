@@ -8,10 +8,12 @@ from typing import Final, TypeVar
 
 from slo import schema
 from slo.gates import Gate
+from slo.openslo.alerts import read_alert_document, read_condition_document
 from slo.openslo.documents import (
     ANNOTATED,
     KINDS,
     OUTSIDE_KINDS,
+    AlertConditionDocument,
     AlertPolicyDocument,
     AnyDocument,
     DataSourceDocument,
@@ -25,7 +27,6 @@ from slo.openslo.model import Slo, Specification
 from slo.openslo.release_gates import read_gate
 from slo.openslo.resolving import (
     Parts,
-    read_alert_document,
     read_data_source,
     read_indicator,
     read_service,
@@ -176,11 +177,14 @@ def _specification(entries: list[Entry], findings: Findings) -> Specification:
     services = _read(entries, ServiceDocument, partial(read_service, findings=findings))
     sources = _read(entries, DataSourceDocument, read_data_source)
     described = {body.metadata.name: body.metadata for _, body in _of(entries, ServiceDocument)}
+    conditions = _read(entries, AlertConditionDocument, partial(read_condition_document, findings=findings))
+    read_policy = partial(read_alert_document, conditions=conditions, findings=findings)
     parts = Parts(
         metadata=described,
         data_sources=sources,
         slis=_read(entries, SliDocument, partial(read_indicator, sources=sources, findings=findings)),
-        alerts=_read(entries, AlertPolicyDocument, partial(read_alert_document, findings=findings)),
+        conditions=conditions,
+        alerts=_read(entries, AlertPolicyDocument, read_policy),
     )
     slos = _read(entries, SloDocument, partial(read_slo, parts=parts, findings=findings))
     _require_distinct_ids(slos, findings)

@@ -5,10 +5,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
+from slo.openslo.alerts import Condition, read_alerts
 from slo.openslo.documents import (
-    AlertPolicyDocument,
-    AlertPolicyEntry,
-    AlertPolicySpec,
     DataSourceDocument,
     Metadata,
     ObjectiveEntry,
@@ -16,18 +14,15 @@ from slo.openslo.documents import (
     SliDocument,
     SloDocument,
 )
-from slo.openslo.durations import DAY, HOUR, window, window_of
+from slo.openslo.durations import DAY, window, window_of
 from slo.openslo.entries import Entry, Findings, Place
+from slo.openslo.fields import exact
 from slo.openslo.indicators import read_sli
 from slo.openslo.model import AlertPolicy, DataSource, Service, Sli, Slo, Window
 
 # Shorter windows have too few events for a budget, longer ones nobody remembers.
 SHORTEST: Final = window(DAY)
 LONGEST: Final = window(90 * DAY)
-# https://sre.google/workbook/alerting-on-slos/#6-multiwindow-multi-burn-rate-alerts
-SHORT_WINDOWS: Final = 12
-# Its short window, 5m, has five scrapes at Prometheus' default of one a minute; a rate needs two, and some get lost.
-SHORTEST_LOOK_BACK: Final = window(HOUR)
 # Below, most events may be bad; above, the first bad one in any window that is read leaves no budget.
 SMALLEST_SHARE: Final = Decimal("0.5")
 LARGEST_SHARE: Final = Decimal("0.99999999")
@@ -43,6 +38,7 @@ class Parts:
     metadata: Mapping[str, Metadata]
     data_sources: Mapping[str, DataSource]
     slis: Mapping[str, Sli]
+    conditions: Mapping[str, Condition]
     alerts: Mapping[str, AlertPolicy]
 
 
@@ -65,45 +61,6 @@ def read_indicator(
     return read_sli(body.metadata.name, body.spec, entry.place.at("spec"), sources, findings)
 
 
-def read_alert_policy(
-    metadata: Metadata, spec: AlertPolicySpec, place: Place, findings: Findings
-) -> AlertPolicy | None:
-    """Return what an AlertPolicy says; `place` is that of `spec`."""
-    condition = spec.conditions[0].spec.condition
-    at = place.at("conditions", 0, "spec", "condition")
-    long = window_of(condition.lookback_window)
-    hold = window_of(condition.alert_after)
-    factor = _exact(condition.threshold)
-    faults = len(findings.faults)
-    if factor <= 0:
-        findings.add(at.at("threshold"), f"expected a burn rate above 0, got {factor}")
-    if long.seconds < SHORTEST_LOOK_BACK.seconds:
-        said = f"expected at least {SHORTEST_LOOK_BACK.text}, got {long.text!r}: a twelfth, the short window, needs some scrapes"
-        findings.add(at.at("lookbackWindow"), said)
-    if hold.seconds > long.seconds:
-        said = f"expected at most {long.text} (lookbackWindow), got {hold.text!r}: an alert that waits longer than it looks back comes too late"
-        findings.add(at.at("alertAfter"), said)
-    if len(findings.faults) > faults:
-        return None
-    return AlertPolicy(
-        name=metadata.name,
-        severity=spec.conditions[0].spec.severity,
-        factor=factor,
-        long=long,
-        short=window(long.seconds // SHORT_WINDOWS),
-        hold=hold,
-        display_name=metadata.display_name or "",
-        description=spec.description or spec.conditions[0].spec.description,
-        no_data=spec.alert_when_no_data,
-        targets=tuple(target.target_ref for target in spec.notification_targets),
-    )
-
-
-def read_alert_document(entry: Entry, body: AlertPolicyDocument, findings: Findings) -> AlertPolicy | None:
-    """Return what an AlertPolicy with a document of its own says."""
-    return read_alert_policy(body.metadata, body.spec, entry.place.at("spec"), findings)
-
-
 def read_slo(entry: Entry, body: SloDocument, parts: Parts, findings: Findings) -> Slo | None:
     """Return what an SLO says, None when something is wrong with it."""
     before = len(findings.faults)
@@ -113,7 +70,7 @@ def read_slo(entry: Entry, body: SloDocument, parts: Parts, findings: Findings) 
     sli = _sli(body, at, parts, findings)
     objective = _objective(spec.objectives[0], at.at("objectives", 0), findings)
     period = _period(spec.time_window[0].duration, at.at("timeWindow", 0, "duration"), findings)
-    alerts = _alerts(spec.alert_policies, at.at("alertPolicies"), parts, findings)
+    alerts = read_alerts(spec.alert_policies, at.at("alertPolicies"), parts.alerts, parts.conditions, findings)
     if objective is not None and period is not None:
         for index, alert in alerts.items():
             _require_effect(alert, objective, period, at.at("alertPolicies", index), findings)
@@ -136,12 +93,6 @@ def read_slo(entry: Entry, body: SloDocument, parts: Parts, findings: Findings) 
     )
 
 
-def _exact(number: float) -> Decimal:
-    """Return the number that was written: 0.999 and not the nearest binary fraction, 6 and not 6.0."""
-    exact = Decimal(repr(number))
-    return Decimal(int(exact)) if exact == int(exact) else exact
-
-
 def _sli(body: SloDocument, place: Place, parts: Parts, findings: Findings) -> Sli | None:
     inline, name = body.spec.indicator, body.spec.indicator_ref
     if inline is not None and name is None:
@@ -159,7 +110,7 @@ def _objective(entry: ObjectiveEntry, place: Place, findings: Findings) -> Decim
         findings.add(place, f"expected target or targetPercent, got {'neither' if entry.target is None else 'both'}")
         return None
     key, scale = ("target", Decimal(1)) if entry.target is not None else ("targetPercent", Decimal(100))
-    written = _exact(entry.target if entry.target is not None else entry.target_percent or 0.0)
+    written = exact(entry.target if entry.target is not None else entry.target_percent or 0.0)
     if fault := share_fault(written, scale):
         findings.add(place.at(key), fault)
         return None
@@ -183,29 +134,6 @@ def _period(text: str, place: Place, findings: Findings) -> Window | None:
     if SHORTEST.seconds <= period.seconds <= LONGEST.seconds:
         return period
     findings.add(place, f"expected a window from {SHORTEST.text} to {LONGEST.text}, got {text!r}")
-    return None
-
-
-def _alerts(
-    entries: tuple[AlertPolicyEntry, ...], place: Place, parts: Parts, findings: Findings
-) -> dict[int, AlertPolicy]:
-    found: dict[int, AlertPolicy] = {}
-    for index, entry in enumerate(entries):
-        alert = _alert(entry, place.at(index), parts, findings)
-        if alert is not None and any(other.name == alert.name for other in found.values()):
-            findings.add(place.at(index), f"the alert policy {alert.name!r} is named twice")
-        elif alert is not None:
-            found[index] = alert
-    return found
-
-
-def _alert(entry: AlertPolicyEntry, place: Place, parts: Parts, findings: Findings) -> AlertPolicy | None:
-    if entry.alert_policy_ref is not None and entry.spec is None and entry.metadata is None:
-        findings.refer(place.at("alertPolicyRef"), "AlertPolicy", entry.alert_policy_ref)
-        return parts.alerts.get(entry.alert_policy_ref)
-    if entry.alert_policy_ref is None and entry.kind and entry.spec is not None and entry.metadata is not None:
-        return read_alert_policy(entry.metadata, entry.spec, place.at("spec"), findings)
-    findings.add(place, "expected an alertPolicyRef alone, or kind, metadata and spec of an AlertPolicy")
     return None
 
 

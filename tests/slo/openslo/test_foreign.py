@@ -4,6 +4,7 @@ In our words after what is published: the examples of OpenSLO and of its SDK, a 
 workflow engine behind Mimir, Terraform's OpenSLO provider.
 """
 
+import textwrap
 from decimal import Decimal
 
 import pytest
@@ -89,6 +90,41 @@ spec:
   budgetingMethod: Occurrences
   objectives:
     - targetPercent: 99.9
+"""
+# OpenSLO's own example of a condition, but for its operator and its kind of alert.
+REFERENCE = "          - conditionRef: cpu-usage-breach\n"
+CONDITION = """\
+        severity: page
+        description: If the CPU usage is too high for given period then it should alert
+        condition:
+          kind: burnrate
+          op: gte
+          threshold: 2
+          lookbackWindow: 1h
+          alertAfter: 5m
+"""
+INLINE = (
+    "          - kind: AlertCondition\n            metadata: {name: cpu-usage-breach}\n            spec:\n"
+    + textwrap.indent(CONDITION, "      ")
+)
+PAGING = f"""
+  alertPolicies:
+    - kind: AlertPolicy
+      metadata:
+        name: slow-burn
+      spec:
+        conditions:
+{REFERENCE}\
+        notificationTargets:
+          - targetRef: devs
+---
+apiVersion: openslo/v1
+kind: AlertCondition
+metadata:
+  name: cpu-usage-breach
+  displayName: CPU usage breach
+spec:
+{textwrap.indent(textwrap.dedent(CONDITION), "  ")}\
 """
 SEARCH = """
 apiVersion: openslo/v1
@@ -265,12 +301,39 @@ def test_calendars_time_slices_and_lists_of_labels_are_named_as_such():
     ]
 
 
-def test_other_data_sources_and_conditions_elsewhere_are_named_as_such():
+def test_a_condition_with_a_document_of_its_own_loads_wherever_it_stands():
+    slo = parse_specification((PAYMENTS + PAGING + FOREIGN).encode(), "theirs.yaml").slo("payments-api-availability")
+    inline = PAGING.replace(REFERENCE, INLINE).rpartition("---")[0]
+    again = parse_specification((PAYMENTS + inline + FOREIGN).encode(), "theirs.yaml").slo("payments-api-availability")
+    assert slo == again
+    (alert,) = slo.alerts
+    assert (alert.severity, alert.factor, alert.long.text, alert.hold.seconds) == ("page", 2, "1h", 300)
+    assert (alert.description, alert.targets) == (
+        "If the CPU usage is too high for given period then it should alert",
+        ("devs",),
+    )
+
+
+@pytest.mark.parametrize(
+    ("was", "now"), [("threshold: 2", "threshold: 3"), ("Window: 1h", "Window: 2h"), (": 5m", ": 6m")]
+)
+def test_no_number_of_a_condition_elsewhere_is_read_and_dropped(was, now):
+    one, other = (PAYMENTS + text + FOREIGN for text in (PAGING, PAGING.replace(was, now)))
+    assert PAGING.count(was) == 1
+    assert parse_specification(one.encode(), "a.yaml") != parse_specification(other.encode(), "a.yaml")
+
+
+def test_a_condition_of_a_misspelt_name_is_asked_for():
+    text = PAYMENTS + PAGING.replace("conditionRef: cpu-usage-breach", "conditionRef: cpu-usage") + FOREIGN
+    assert faults_of(text) == ["45: there is no AlertCondition 'cpu-usage'; did you mean 'cpu-usage-breach'?"]
+
+
+def test_other_data_sources_and_targets_are_named_as_such():
     assert faults_of(TERRAFORM) == [
         "11: 'datadog'",
         "16: 'datadog'",
-        "26: 'conditionRef'",
         "28: missing key 'targetRef'",
         "28: unknown key 'target'; did you mean 'targetRef'?",
-        "31: 'AlertCondition'",
+        "35: missing key 'condition'",
+        "35: expected 'page' or 'ticket', got 'sev1'",
     ]
