@@ -55,6 +55,12 @@ def _named(environ: Mapping[str, str]) -> set[tuple[str, str]]:
     return in_file | {(path[0], path[1]) for path in paths if len(path) > 1}
 
 
+def named_servers(environ: Mapping[str, str]) -> list[str]:
+    """Return the settings, as variables, that name servers in place of the embedded ones; raises nothing."""
+    spelled = {("db", "host"): "GOSHOP_DB__HOST", ("redis", "url"): "GOSHOP_REDIS__URL"}
+    return [variable for path, variable in spelled.items() if path in _named(environ)]
+
+
 def _as_environ(server: PostgresServer) -> dict[str, str]:
     return {
         "GOSHOP_DB__HOST": server.host,

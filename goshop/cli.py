@@ -168,6 +168,7 @@ Examples:
   goshop gate --profile ramp
   goshop gate --fault "product.search=delay:900ms@5%"
   goshop gate --url https://staging.example.org --script load.js my-gate.yaml
+  goshop gate --baseline v1.4                is it slower than that revision?
   goshop gate --json > verdict.json
 """
 
@@ -186,6 +187,13 @@ Examples:
 @click.option("--profile", default="", help="smoke, ramp (by default what the ReleaseGate names).")
 @click.option("--release", default="", metavar="NAME", help="What is judged, for the reports.")
 @_fault_option
+@click.option(
+    "--baseline",
+    default="",
+    metavar="URL|GIT_REV",
+    help="Compare with what runs there (beside --url), or with the shop of that revision.",
+)
+@click.option("--pairs", type=int, metavar="N", help="Of how many pairs of runs (10; from 6 on with a margin of 5 %).")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the reports (by default the run's own).")
 @_root_option
 @click.option(
@@ -210,7 +218,7 @@ def gate(*, as_json: bool, annotations: bool | None, gate: Path | None, **asked:
     With --url the service that runs there, by any k6 script: it takes the address from __ENV.BASE_URL, and the profile's
     load unless it brings its own. GATE is a specification with one ReleaseGate, a file or a folder
     (slo/specs/checkout.yaml by default). Exit code: 0 every objective met, 1 one missed, 2 wrong usage or specification,
-    3 inconclusive, 5 the measurement failed.
+    3 inconclusive, 4 a regression against the baseline, 5 the measurement failed.
     """
     with judged(), explained():
         from goshop import ci  # noqa: PLC0415 - see the module
@@ -364,7 +372,7 @@ def judged() -> Iterator[None]:
         yield
     except (FaultError, SpecificationError, WrongRequest) as error:
         raise Misuse(str(error)) from None
-    except (MeasurementFailed, OSError) as error:
+    except (MeasurementFailed, PrometheusError, OSError) as error:
         raise Failure(str(error)) from None
     except click.ClickException:
         raise

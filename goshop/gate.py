@@ -18,6 +18,7 @@ import click
 
 import loadtests
 from app.faults import parse_faults
+from goshop.baseline import judge_beside, prepare, settle
 from goshop.history import former_runs, history_file, remember
 from goshop.measurement import Job, MeasurementFailed, WrongRequest, say
 from goshop.own_shop import measure_shop
@@ -35,6 +36,8 @@ from slo.report.table import print_verdict
 from slo.verdict import Release
 
 DEFAULT_GATE: Final = Path(__file__).parents[1] / "slo" / "specs" / "checkout.yaml"
+# Shares of slow requests are compared under an arrival rate, whatever the gate's own profile is.
+PAIRED: Final = "smoke"
 REPORTS: Final = ("verdict.json", "report.md", "report.html", "junit.xml")
 
 
@@ -61,6 +64,10 @@ class Options:
     faults: tuple[str, ...] = ()
     root: Path = DEFAULT_ROOT
     out: Path | None = None
+    # An address, or a revision of this checkout, to compare with.
+    baseline: str = ""
+    # How many pairs of runs; None for as many as a comparison without a margin needs.
+    pairs: int | None = None
     # For tests and drills: every planned time of the profile times this.
     shorten: float = 1.0
 
@@ -86,6 +93,7 @@ def run_gate(options: Options) -> Outcome:
     nothing could be measured. Main thread only.
     """
     job = _job(options)
+    opponent = settle(options.baseline, options.pairs, options.url, _shortened(PROFILES[PAIRED], options))
     if options.out is not None:
         # Said before a minute of load, not after it.
         with _writable(options.out):
@@ -93,11 +101,15 @@ def run_gate(options: Options) -> Outcome:
     run = RunFolder.create(options.root)
     _remove_reports(options.out or run.path)
     try:
+        if opponent is not None:
+            opponent = prepare(opponent, run, options.root, job)
         facts = measure_url(run, job) if job.url else measure_shop(run, job)
     except (MeasurementFailed, StartError) as error:
         _report_failure(options.out or run.path, job, str(error))
         raise
     judgement = evaluate(replace(facts, grafana=options.grafana, history=job.history))
+    if opponent is not None:
+        judgement = judge_beside(opponent, run, options.root, job, judgement)
     remember(
         history_file(options.history, options.root, job.gate.name), former_run(judgement.verdict, job.gate, job.url)
     )
@@ -166,6 +178,10 @@ def _profile(options: Options, gate: Gate) -> Profile:
             profile.require_reach(gate.throughput_target)
         except ValueError as error:
             raise WrongRequest(str(error)) from None
+    return _shortened(profile, options)
+
+
+def _shortened(profile: Profile, options: Options) -> Profile:
     return profile if options.shorten == 1.0 else profile.shortened(options.shorten)
 
 

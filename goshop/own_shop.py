@@ -30,7 +30,7 @@ def measure_shop(run: RunFolder, job: Job) -> RunFacts:
     if line := plan_line(job.gate, job.profile, job.history):
         tell(line)
     faults, gross = ",".join(job.faults), job.watch()
-    environ = _without_other_telemetry(os.environ)
+    environ = without_other_telemetry(os.environ)
     with Shop.start(run, faults=faults, armed=False, environ=environ, progress=say) as shop:
         load, watch, after = _load(shop, job, gross)
         ended = shop.ended()
@@ -91,6 +91,6 @@ def _unplanned(ended: dict[str, int], faults: tuple[str, ...]) -> tuple[str, ...
     return tuple(f"{name} {how_it_ended(code)} during the load" for name, code in ended.items() if name not in planned)
 
 
-def _without_other_telemetry(environ: Mapping[str, str]) -> dict[str, str]:
+def without_other_telemetry(environ: Mapping[str, str]) -> dict[str, str]:
     """Leave OpenTelemetry's variables out: the gate counts every span, in files of its own."""
     return {name: value for name, value in environ.items() if not name.startswith("OTEL_")}

@@ -17,9 +17,10 @@ QUIET_SECONDS: Final = 5.0
 
 
 class Stage:
-    """One stage of work with a known amount; `update` tells how much of it is done."""
+    """One stage of work with a known amount; `update` tells how much of it is done, each `every` s where there is no terminal."""
 
-    def __init__(self, title: str, unit: str = "") -> None:
+    def __init__(self, title: str, unit: str = "", every: float = QUIET_SECONDS) -> None:
+        self._every = every
         self._title = title
         self._bar = _bar() if sys.stderr.isatty() else None
         self._task = self._bar.add_task(title, total=None, detail=unit) if self._bar else None
@@ -28,7 +29,7 @@ class Stage:
     def __enter__(self) -> Self:
         if self._bar is None:
             click.echo(f"goshop: {self._title} ...", err=True)
-            self._next = time.monotonic() + QUIET_SECONDS
+            self._next = time.monotonic() + self._every
         else:
             self._bar.start()
         return self
@@ -42,7 +43,7 @@ class Stage:
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=done, total=total, detail=detail)
         elif time.monotonic() >= self._next:
-            self._next = time.monotonic() + QUIET_SECONDS
+            self._next = time.monotonic() + self._every
             click.echo(f"goshop: {self._title}: {done:.0f}/{total:.0f} {detail}".rstrip(), err=True)
 
 

@@ -7,6 +7,7 @@ Two kinds of script. The shop's own fills the shop first, for which it must know
 import os
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from http.client import HTTPException
 from typing import Final
 from urllib.parse import urlsplit
@@ -30,7 +31,7 @@ _OPTIONS_OF_K6: Final = "K6_"
 
 def require_target(url: str, gate: Gate, variables: tuple[str, ...]) -> None:
     """Make sure that `url` is an address, and that the gate's script can load it; raises `WrongRequest`."""
-    _require_address(url)
+    require_address(url, "--url")
     _require_variables(gate, variables)
     if gate.script == SCRIPT and not all(os.environ.get(name) for name in ADMIN_VARIABLES):
         raise WrongRequest(
@@ -39,14 +40,15 @@ def require_target(url: str, gate: Gate, variables: tuple[str, ...]) -> None:
         )
 
 
-def _require_address(url: str) -> None:
+def require_address(url: str, option: str) -> None:
+    """Make sure that what an option names is an address, and holds no credentials; raises `WrongRequest`."""
     address = urlsplit(url)
     if address.scheme not in {"http", "https"} or not address.netloc or address.query or address.fragment:
-        raise WrongRequest(f"expected an address such as https://shop.example.org for --url, got {url!r}")
+        raise WrongRequest(f"expected an address such as https://shop.example.org for {option}, got {url!r}")
     if "@" in address.netloc:
         # Not repeated here: this line is in a log, and the address would be in every report.
         raise WrongRequest(
-            "--url holds credentials, and is shown in every report: give them to the script by --env NAME"
+            f"{option} holds credentials, and is shown in every report: give them to the script by --env NAME"
         )
 
 
@@ -62,7 +64,7 @@ def _require_variables(gate: Gate, variables: tuple[str, ...]) -> None:
 
 def measure_url(run: RunFolder, job: Job) -> RunFacts:
     """Load the service at the job's address; raises `MeasurementFailed` when nothing answers there, or the load cannot be prepared."""
-    _require_answer(job.url)
+    require_answer(job.url)
     gross = job.watch()
     try:
         load = _load(run, job, gross)
@@ -100,16 +102,24 @@ def _tell_plan(job: Job, profile: Profile) -> None:
 
 
 def _load_shop(run: RunFolder, job: Job, gross: GrossFailure | None) -> LoadRun:
-    email, password = (os.environ[name] for name in ADMIN_VARIABLES)
     data = run.state / "seed.json"
     with Stage("preparing users, products and orders") as stage:
-        seed_shop(job.url, (email, password), data, on_progress=lambda p: stage.update(p.done, p.total))
+        seed_shop(job.url, admin_of(os.environ), data, on_progress=lambda p: stage.update(p.done, p.total))
     with loading(job.profile) as show_progress:
         return loadtests.run(job.profile, job.url, data, run.k6, on_progress=show_progress, stop_when=gross)
 
 
-def _require_answer(url: str) -> None:
-    """Make sure that somebody answers, whatever the status: a minute of refused connections would say no more."""
+def admin_of(environ: Mapping[str, str]) -> tuple[str, str]:
+    """Return the email and the password of the admin who fills a shop that runs elsewhere."""
+    email, password = (environ[name] for name in ADMIN_VARIABLES)
+    return email, password
+
+
+def require_answer(url: str) -> None:
+    """Make sure that somebody answers, whatever the status; raises `MeasurementFailed`.
+
+    A minute of refused connections would say no more.
+    """
     # What stays on this machine must not pass through a proxy that the environment names.
     handlers = (urllib.request.ProxyHandler({}),) if is_loopback(url) else ()
     try:

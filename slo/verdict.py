@@ -6,9 +6,10 @@ from typing import Final, Literal
 
 import msgspec
 
+from slo.pairs import Regression
 from slo.statistics import Outcome
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 
 Word = Literal["pass", "fail", "inconclusive", "regression", "error", "frozen"]
 
@@ -132,8 +133,63 @@ class Link(msgspec.Struct, frozen=True):
     url: str
 
 
+class Ratio(msgspec.Struct, frozen=True):
+    """A figure of the candidate over that of the baseline, over all pairs.
+
+    `low` is exceeded by the true ratio with a confidence of 1 - `alpha`, `high` exceeds it with 95 %: a regression is shown
+    when `low` is above 1 + `margin`, none when `high` is below 1 + `tolerated`. `noise` is the standard deviation of
+    the log ratio from pair to pair, `detectable` the increase (0.1 = 10 %) that so many pairs of it find in 80 % of the cases.
+    """
+
+    ratio: float
+    low: float
+    high: float
+    noise: float
+    alpha: float
+    margin: float
+    tolerated: float
+    detectable: float
+    regression: Regression
+
+
+class PairedRun(msgspec.Struct, frozen=True):
+    """One run of a pair: its requests, its P99 in s (null: without a good answer), and how many were slower than `slow_above`."""
+
+    requests: int
+    p99: float | None
+    slow: int
+
+
+class PairOfRuns(msgspec.Struct, frozen=True):
+    """Two runs under the same load, one after the other; `first` says whose turn came first."""
+
+    first: Literal["baseline", "candidate"]
+    baseline: PairedRun
+    candidate: PairedRun
+
+
+class Baseline(msgspec.Struct, frozen=True):
+    """What was compared with, and what the pairs of runs say; `regression` is null, with the `reason`, where nothing was compared.
+
+    `name` is as it was asked for, an address or a revision, `commit` what the revision is. `planned` is how many pairs
+    were to be run. `latency` is the ratio of the P99, `slow` of the shares above `slow_above`, the baseline's pooled P99.5 in s;
+    null where it falls on requests without a good answer.
+    """
+
+    name: str
+    commit: str
+    profile: str
+    planned: int
+    regression: Regression | None
+    reason: str
+    slow_above: float | None = None
+    latency: Ratio | None = None
+    slow: Ratio | None = None
+    pairs: tuple[PairOfRuns, ...] = ()
+
+
 class Verdict(msgspec.Struct, frozen=True):
-    """Everything a run concluded; times are RFC 3339 in UTC."""
+    """Everything a run concluded; times are RFC 3339 in UTC. `baseline` is null where none was named."""
 
     schema: int
     verdict: Word
@@ -150,6 +206,7 @@ class Verdict(msgspec.Struct, frozen=True):
     causes: tuple[Cause, ...]
     traces: Traces
     links: tuple[Link, ...] = ()
+    baseline: Baseline | None = None
 
     @property
     def exit_code(self) -> int:
@@ -162,14 +219,17 @@ class Verdict(msgspec.Struct, frozen=True):
         return self.verdict == "pass" and not self.faults
 
 
-def conclude(objectives: Iterable[ObjectiveResult], *, measured: bool, regressed: bool = False) -> Word:
-    """Return the verdict: what comes first in the precedence. Without any objective there is nothing to pass."""
+def conclude(objectives: Iterable[ObjectiveResult], *, measured: bool, regression: Regression = "no") -> Word:
+    """Return the verdict: what comes first in the precedence. Without any objective there is nothing to pass.
+
+    `regression` is what a comparison with the baseline found, "no" where none was asked for.
+    """
     outcomes = {objective.outcome for objective in objectives}
     holds: dict[Word, bool] = {
         "error": not measured or not outcomes,
         "fail": "missed" in outcomes,
-        "regression": regressed,
-        "inconclusive": "inconclusive" in outcomes,
+        "regression": regression == "yes",
+        "inconclusive": "inconclusive" in {*outcomes, regression},
         "pass": True,
     }
     return next(word for word in PRECEDENCE if holds.get(word))

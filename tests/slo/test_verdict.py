@@ -17,20 +17,22 @@ def results(outcomes):
 
 
 @pytest.mark.parametrize(
-    ("outcomes", "measured", "regressed", "word"),
+    ("outcomes", "measured", "regression", "word"),
     [
-        (("met", "met"), True, False, "pass"),
-        (("met", "inconclusive"), True, False, "inconclusive"),
-        (("met", "inconclusive"), True, True, "regression"),
-        (("met", "met"), True, True, "regression"),
-        (("missed", "inconclusive"), True, True, "fail"),
-        (("missed", "met"), False, False, "error"),
-        (("met", "met"), False, False, "error"),
-        ((), True, False, "error"),
+        (("met", "met"), True, "no", "pass"),
+        (("met", "inconclusive"), True, "no", "inconclusive"),
+        (("met", "inconclusive"), True, "yes", "regression"),
+        (("met", "met"), True, "yes", "regression"),
+        (("met", "met"), True, "inconclusive", "inconclusive"),
+        (("missed", "inconclusive"), True, "yes", "fail"),
+        (("missed", "met"), True, "inconclusive", "fail"),
+        (("missed", "met"), False, "yes", "error"),
+        (("met", "met"), False, "no", "error"),
+        ((), True, "no", "error"),
     ],
 )
-def test_what_weighs_more_is_the_verdict(outcomes, measured, regressed, word):
-    assert conclude(results(outcomes), measured=measured, regressed=regressed) == word
+def test_what_weighs_more_is_the_verdict(outcomes, measured, regression, word):
+    assert conclude(results(outcomes), measured=measured, regression=regression) == word
 
 
 def test_only_a_run_that_met_everything_exits_with_0():
@@ -48,14 +50,14 @@ def test_the_written_verdict_has_the_members_of_the_contract(run, tmp_path):
     found = json.loads((tmp_path / "verdict.json").read_bytes())
     assert list(found) == [
         "schema", "verdict", "gate", "release", "url", "profile", "faults", "started", "ended",
-        "objectives", "load", "reconciliation", "causes", "traces", "links",
+        "objectives", "load", "reconciliation", "causes", "traces", "links", "baseline",
     ]  # fmt: skip
     assert set(found["objectives"][0]) >= {
         "name", "outcome", "actual", "unit", "op", "target", "total", "bad", "budget", "bad_share_interval",
     }  # fmt: skip
     assert set(found["load"]) >= {"requests", "rate", "dropped_iterations", "client_minus_server_p99", "healthy"}
     assert set(found["traces"]) == {"slowest", "failed"}
-    assert found["schema"] == 1
+    assert found["schema"] == 2
 
 
 def test_a_verdict_is_read_as_it_was_written(run, tmp_path):
@@ -65,12 +67,12 @@ def test_a_verdict_is_read_as_it_was_written(run, tmp_path):
 
 
 def test_a_verdict_of_another_schema_is_refused(tmp_path):
-    (tmp_path / "verdict.json").write_text('{"schema": 2}')
-    with pytest.raises(ValueError, match="schema 2, this version reads 1"):
+    (tmp_path / "verdict.json").write_text('{"schema": 1}')
+    with pytest.raises(ValueError, match="schema 1, this version reads 2"):
         read_verdict(tmp_path / "verdict.json")
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", '{"schema": 1}'])
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"schema": 2}'])
 def test_what_is_no_verdict_is_refused(tmp_path, text):
     (tmp_path / "verdict.json").write_text(text)
     with pytest.raises(ValueError):  # noqa: PT011 - msgspec says what is wrong in its own words

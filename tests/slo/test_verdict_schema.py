@@ -34,7 +34,7 @@ def test_a_verdict_of_a_measurement_that_failed_is_as_published(run):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"schema": 2}, "verdict: 2"),
+        ({"schema": 1}, "verdict: 1"),
         ({"verdict": "maybe"}, "verdict.verdict: 'maybe'"),
         ({"release": {"version": ""}}, "verdict.release: lacks commit"),
         ({"faults": [1]}, "verdict.faults[0]: 1"),

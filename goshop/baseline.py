@@ -1,0 +1,210 @@
+"""`goshop gate --baseline`: the release that was judged beside another one, over interleaved pairs of runs.
+
+A baseline is an address, beside a candidate that has one too (`--url`), or a revision of this checkout, beside the shop of the
+checkout as it is. Both are up all the time, and the load is always on one of them alone.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import loadtests
+from goshop.backing import named_servers
+from goshop.interrupts import Interrupts
+from goshop.measurement import Job, MeasurementFailed, WrongRequest, say, tell
+from goshop.own_shop import without_other_telemetry
+from goshop.pairing import Pairing, Sides, planned_seconds, said_time
+from goshop.processes import StartError, how_it_ended
+from goshop.revision import resolve, set_up
+from goshop.revision_shop import RevisionShop, revision_shop
+from goshop.run import RunFolder
+from goshop.shop import Shop
+from goshop.sides import Side, readable
+from goshop.target import admin_of, require_address, require_answer
+from loadtests import LoadError, Profile
+from loadtests.plan import SCRIPT
+from slo.comparison import DECIDED, Against, compare_pairs, design_for, not_compared, with_baseline
+from slo.gate import Judgement
+from slo.pairs import STRICT
+
+# A revision's checkout has no compiled extension, so the candidate goes without its own.
+_PURE: Final = {"GOSHOP_TELEMETRY_PURE_PYTHON": "1"}
+OPTION: Final = "--baseline"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opponent:
+    """What to compare with, settled: the address that it runs at, or the `commit` to bring up.
+
+    `profile` loads both; `planned` is what the script makes of it.
+    """
+
+    name: str
+    commit: str
+    pairs: int
+    profile: Profile
+    planned: Profile
+
+    @property
+    def against(self) -> Against:
+        """It in the words of the comparison."""
+        return Against(name=self.name, commit=self.commit, profile=self.planned.name, pairs=self.pairs)
+
+
+def settle(baseline: str, pairs: int | None, url: str, profile: Profile) -> Opponent | None:
+    """Return what `--baseline` and `--pairs` mean, None without them; raises `WrongRequest` and `MeasurementFailed`."""
+    if not baseline:
+        if pairs is not None:
+            raise WrongRequest("--pairs is for --baseline: name what to compare with, or leave it out")
+        return None
+    count = STRICT.pairs if pairs is None else pairs
+    try:
+        design_for(count)
+    except ValueError as error:
+        raise WrongRequest(f"--pairs: {error}") from None
+    return Opponent(name=baseline, commit=_commit(baseline, url), pairs=count, profile=profile, planned=profile)
+
+
+def _commit(baseline: str, url: str) -> str:
+    """Return the commit of a baseline that is a revision, "" for an address."""
+    if "://" in baseline:
+        require_address(baseline, OPTION)
+        if not url:
+            raise WrongRequest(
+                f"{OPTION} {baseline} is an address, and so must be what it is compared with: name it by --url, "
+                "or a revision of this checkout as the baseline"
+            )
+        return ""
+    if url:
+        raise WrongRequest(
+            f"{OPTION} {baseline} is a revision, to compare the shop of this checkout with: beside --url name the "
+            "address of the baseline"
+        )
+    if named := named_servers(os.environ):
+        raise WrongRequest(
+            f"two shops cannot share the servers that {' and '.join(named)} name: leave them out, or bring both shops "
+            f"up yourself and compare them by --url and {OPTION} URL"
+        )
+    return resolve(baseline)
+
+
+def prepare(opponent: Opponent, run: RunFolder, root: Path, job: Job) -> Opponent:
+    """Get the baseline ready as far as it can be before the load, and tell how long the comparison takes; returns it as planned.
+
+    Raises `MeasurementFailed` when it cannot be set up, does not answer, or the script cannot be planned. Main thread only.
+    """
+    if opponent.commit:
+        with Interrupts():
+            set_up(opponent.commit, _kept(root), run.path / "baseline-setup.log")
+    else:
+        require_answer(opponent.name)
+        opponent = replace(opponent, planned=_planned(opponent, run, job))
+    profile = opponent.planned
+    lasts = said_time(planned_seconds(opponent.pairs, profile))
+    tell(
+        f"comparing with {opponent.name} afterwards: {opponent.pairs} pairs of runs of {profile.total_seconds:.0f} s, "
+        f"{lasts}"
+    )
+    return opponent
+
+
+def _planned(opponent: Opponent, run: RunFolder, job: Job) -> Profile:
+    if job.gate.script == SCRIPT:
+        return opponent.profile
+    try:
+        return loadtests.plan_script(
+            job.gate.script, opponent.profile, opponent.name, run.k6, variables=readable(job.variables)
+        )
+    except LoadError as error:
+        raise MeasurementFailed(str(error)) from None
+
+
+def judge_beside(opponent: Opponent, run: RunFolder, root: Path, job: Job, judgement: Judgement) -> Judgement:
+    """Run the pairs and add what they say to a judgement; one that is beyond doubt already is left as it is.
+
+    A comparison that fails makes the measurement a failed one. Main thread only.
+    """
+    against, word = opponent.against, judgement.verdict.verdict
+    if word in DECIDED:
+        return with_baseline(judgement, not_compared(against, f"not compared: the verdict is {word} without it"))
+    try:
+        with _sides(opponent, run, root, job) as sides:
+            pairing = Pairing(
+                sides=sides,
+                job=job,
+                profile=opponent.profile,
+                planned=opponent.planned,
+                pairs=opponent.pairs,
+                folder=run.path / "pairs",
+            )
+            pairs = pairing.run()
+    except (MeasurementFailed, StartError, LoadError) as error:
+        problem = f"the comparison with {opponent.name} failed: {error}"
+        return with_baseline(judgement, not_compared(against, str(error)), problem)
+    return with_baseline(judgement, compare_pairs(pairs, against))
+
+
+@contextmanager
+def _sides(opponent: Opponent, run: RunFolder, root: Path, job: Job) -> Iterator[Sides]:
+    sides = _two_revisions(opponent, run, root, job) if opponent.commit else _two_addresses(opponent, run, job)
+    with sides as both:
+        yield both
+
+
+@contextmanager
+def _two_addresses(opponent: Opponent, run: RunFolder, job: Job) -> Iterator[Sides]:
+    filled = job.gate.script == SCRIPT
+    admin = admin_of(os.environ) if filled else None
+    run.state.mkdir(mode=0o700, exist_ok=True)
+    data = {turn: run.state / f"{turn}.json" if filled else None for turn in ("baseline", "candidate")}
+    yield {
+        "baseline": Side(turn="baseline", url=opponent.name, admin=admin, data=data["baseline"]),
+        "candidate": Side(turn="candidate", url=job.url, admin=admin, data=data["candidate"]),
+    }
+
+
+@contextmanager
+def _two_revisions(opponent: Opponent, run: RunFolder, root: Path, job: Job) -> Iterator[Sides]:
+    environ, folder = without_other_telemetry(os.environ) | _PURE, RunFolder.create(root)
+    with Interrupts() as interrupts, ExitStack() as stack:
+        # Spans of twenty loads are half a gigabyte, and whoever looks for a request looks into the gate's own run.
+        stack.callback(shutil.rmtree, folder.spans, ignore_errors=True)
+        try:
+            say(f"starting the shop of {opponent.name}")
+            checkout = _kept(root) / opponent.commit
+            old = stack.enter_context(revision_shop(checkout, root, run.path / "baseline.log", environ))
+            faults = ",".join(job.faults)
+            new = stack.enter_context(Shop.start(folder, faults=faults, armed=False, environ=environ, progress=say))
+            sides = _of_shops(old, new)
+            for side in sides.values():
+                side.fill()
+            new.arm_faults()
+            yield sides
+        finally:
+            interrupts.hold()
+
+
+def _of_shops(old: RevisionShop, new: Shop) -> Sides:
+    state = new.run.state
+    return {
+        "baseline": Side(turn="baseline", url=old.url, admin=old.admin, data=state / "baseline.json", ended=old.ended),
+        "candidate": Side(
+            turn="candidate",
+            url=new.url,
+            admin=new.admin,
+            data=state / "candidate.json",
+            ended=lambda: _ended(new.ended()),
+        ),
+    }
+
+
+def _ended(codes: Mapping[str, int]) -> str:
+    return "; ".join(f"{name} {how_it_ended(code)}" for name, code in codes.items())
+
+
+def _kept(root: Path) -> Path:
+    return root.absolute() / "baselines"
