@@ -8,7 +8,8 @@ from pathlib import Path
 
 import click
 
-from benchmarks.gate import early, pool, table, tried
+from benchmarks.gate import early, pool, recorded_report, table, tried
+from benchmarks.gate.recorded import read_pool
 from benchmarks.gate.report import Results, embed, stored
 
 ROOT = Path(__file__).parents[2]
@@ -80,6 +81,29 @@ def record(*, runs: int, changed: int, seconds: float, warmup: float, out: Path)
         say("stopped: nothing was recorded")
         sys.exit(STOPPED)
     say(f"{out}: {out.stat().st_size / 1024:.0f} KB")
+
+
+@main.command()
+@click.option(
+    "--pool", "source", default=POOL, type=click.Path(path_type=Path, dir_okay=False), help="What `record` left."
+)
+@click.option(
+    "--draws", default=pool.DRAWS, show_default=True, type=click.IntRange(1), help="Random pairings of a row."
+)
+@click.option(
+    "--results", type=click.Path(path_type=Path, file_okay=False), help="Another folder; docs/ is then left alone."
+)
+def recorded(*, source: Path, draws: int, results: Path | None) -> None:
+    """Compare recorded runs with each other; exits with 1 when a criterion is not met."""
+    runs = read_pool(source)
+    say(f"{len(runs.runs)} runs, {draws} pairings a row")
+    found = recorded_report.find(runs, draws)
+    recorded_report.store(found, runs, results or RESULTS)
+    if results is None:
+        tables = found.markdown(f"../benchmarks/results/{recorded_report.NAME}.svg")
+        DOCUMENT.write_text(embed(DOCUMENT.read_text(), tables, recorded_report.BEGIN, recorded_report.END))
+    click.echo(found.markdown(f"{recorded_report.NAME}.svg"))
+    sys.exit(NOT_MET if any(criterion.exceptions for criterion in found.criteria()) else OK)
 
 
 main()

@@ -172,7 +172,12 @@ def found_share(logs: Sequence[float], design: Design, increase: float, draws: i
 
 def p99_logs(pool: Sequence[Run]) -> list[float]:
     """Return the logarithm of each run's P99 in s."""
-    return [math.log(run.percentile(PERCENTILE)) for run in pool]
+    return percentile_logs(pool, PERCENTILE)
+
+
+def percentile_logs(pool: Sequence[Run], percent: float) -> list[float]:
+    """Return the logarithm of a percentile of each run in s."""
+    return [math.log(run.percentile(percent)) for run in pool]
 
 
 def slow_logs(pool: Sequence[Run], seconds: float) -> list[float]:

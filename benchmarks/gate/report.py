@@ -79,13 +79,13 @@ def read(path: Path) -> Results:
     )
 
 
-def embed(text: str, tables: str) -> str:
-    """Return a document with the tables between its two marks; raises `ValueError` when it has none."""
-    before, _, rest = text.partition(BEGIN)
-    _, mark, after = rest.partition(END)
+def embed(text: str, tables: str, begin: str = BEGIN, end: str = END) -> str:
+    """Return a document with the tables between two marks; raises `ValueError` when it has none."""
+    before, _, rest = text.partition(begin)
+    _, mark, after = rest.partition(end)
     if not mark:
         raise ValueError("the document has no place for the tables")
-    return f"{before}{BEGIN}\n{tables}\n{END}{after}"
+    return f"{before}{begin}\n{tables}\n{end}{after}"
 
 
 def grid(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
