@@ -19,7 +19,7 @@ from goshop.measurement import Job, MeasurementFailed, WrongRequest, say, tell
 from goshop.own_shop import without_other_telemetry
 from goshop.pairing import Pairing, Sides, planned_seconds, said_time
 from goshop.processes import StartError, how_it_ended
-from goshop.revision import resolve, set_up
+from goshop.revision import Checkout, resolve, set_up
 from goshop.revision_shop import RevisionShop, revision_shop
 from goshop.run import RunFolder
 from goshop.shop import Shop
@@ -48,6 +48,8 @@ class Opponent:
     pairs: int
     profile: Profile
     planned: Profile
+    # Where the revision is set up, when it is.
+    checkout: Checkout | None = None
 
     @property
     def against(self) -> Against:
@@ -99,7 +101,8 @@ def prepare(opponent: Opponent, run: RunFolder, root: Path, job: Job) -> Opponen
     """
     if opponent.commit:
         with Interrupts():
-            set_up(opponent.commit, _kept(root), run.path / "baseline-setup.log")
+            checkout = set_up(opponent.commit, root / "baselines", run.path / "baseline-setup.log")
+        opponent = replace(opponent, checkout=checkout)
     else:
         require_answer(opponent.name)
         opponent = replace(opponent, planned=_planned(opponent, run, job))
@@ -150,32 +153,32 @@ def judge_beside(opponent: Opponent, run: RunFolder, root: Path, job: Job, judge
 
 @contextmanager
 def _sides(opponent: Opponent, run: RunFolder, root: Path, job: Job) -> Iterator[Sides]:
-    sides = _two_revisions(opponent, run, root, job) if opponent.commit else _two_addresses(opponent, run, job)
-    with sides as both:
-        yield both
+    if opponent.checkout is None:
+        yield _two_addresses(opponent, run, job)
+        return
+    with _two_revisions(opponent.name, opponent.checkout, run, root, job) as sides:
+        yield sides
 
 
-@contextmanager
-def _two_addresses(opponent: Opponent, run: RunFolder, job: Job) -> Iterator[Sides]:
+def _two_addresses(opponent: Opponent, run: RunFolder, job: Job) -> Sides:
     filled = job.gate.script == SCRIPT
     admin = admin_of(os.environ) if filled else None
     run.state.mkdir(mode=0o700, exist_ok=True)
     data = {turn: run.state / f"{turn}.json" if filled else None for turn in ("baseline", "candidate")}
-    yield {
+    return {
         "baseline": Side(turn="baseline", url=opponent.name, admin=admin, data=data["baseline"]),
         "candidate": Side(turn="candidate", url=job.url, admin=admin, data=data["candidate"]),
     }
 
 
 @contextmanager
-def _two_revisions(opponent: Opponent, run: RunFolder, root: Path, job: Job) -> Iterator[Sides]:
+def _two_revisions(name: str, checkout: Checkout, run: RunFolder, root: Path, job: Job) -> Iterator[Sides]:
     environ, folder = without_other_telemetry(os.environ) | _PURE, RunFolder.create(root)
     with Interrupts() as interrupts, ExitStack() as stack:
         # Spans of twenty loads are half a gigabyte, and whoever looks for a request looks into the gate's own run.
         stack.callback(shutil.rmtree, folder.spans, ignore_errors=True)
         try:
-            say(f"starting the shop of {opponent.name}")
-            checkout = _kept(root) / opponent.commit
+            say(f"starting the shop of {name}")
             old = stack.enter_context(revision_shop(checkout, root, run.path / "baseline.log", environ))
             faults = ",".join(job.faults)
             new = stack.enter_context(Shop.start(folder, faults=faults, armed=False, environ=environ, progress=say))
@@ -204,7 +207,3 @@ def _of_shops(old: RevisionShop, new: Shop) -> Sides:
 
 def _ended(codes: Mapping[str, int]) -> str:
     return "; ".join(f"{name} {how_it_ended(code)}" for name, code in codes.items())
-
-
-def _kept(root: Path) -> Path:
-    return root.absolute() / "baselines"

@@ -11,6 +11,7 @@ import sys
 import tarfile
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -43,23 +44,27 @@ def resolve(revision: str, repository: Path = ROOT) -> str:
     return done.stdout.strip()
 
 
-def set_up(commit: str, folder: Path, log: Path, repository: Path = ROOT) -> Path:
-    """Unpack a commit below `folder`, set its virtual environment up and return where it is; what is there is kept.
+@dataclass(frozen=True, slots=True)
+class Checkout:
+    """The files of a commit, and the interpreter that was set up for them."""
+
+    files: Path
+    python: Path
+
+
+def set_up(commit: str, folder: Path, log: Path, repository: Path = ROOT) -> Checkout:
+    """Unpack a commit below `folder` and set its virtual environment up; what is there already is kept.
 
     `log` gets what the set-up says. Raises `MeasurementFailed` with its last words. Main thread only.
     """
-    checkout = folder / commit
+    files = folder.absolute() / commit
     with locked(folder / "locks", wait=_SET_UP_SECONDS):
-        if not checkout.is_dir():
+        if not files.is_dir():
             say(f"unpacking the baseline {commit[:12]}")
-            _unpack(commit, checkout, repository)
-        _install(checkout, folder / "venvs" / _locks_digest(checkout), log)
-    return checkout
-
-
-def interpreter(checkout: Path) -> Path:
-    """Return the Python that a checkout was set up with."""
-    return checkout / ".venv" / "bin" / "python"
+            _unpack(commit, files, repository)
+        venv = files.parent / "venvs" / _locks_digest(files)
+        _install(files, venv, log)
+    return Checkout(files, venv / "bin" / "python")
 
 
 def own_environment(environ: Mapping[str, str]) -> dict[str, str]:
@@ -88,14 +93,14 @@ def _unpack(commit: str, checkout: Path, repository: Path) -> None:
 
 def _install(checkout: Path, venv: Path, log: Path) -> None:
     """Let the checkout's own Makefile fill its virtual environment, which checkouts with the same locks share."""
-    link, ready = checkout / ".venv", venv / ".ready"
-    venv.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if not link.is_symlink():
-        link.symlink_to(Path("..", "venvs", venv.name))
+    ready = venv / ".ready"
     if ready.exists():
         return
+    venv.parent.mkdir(mode=0o700, exist_ok=True)
+    # Make knows no spaces in a name, and a relative one has none.
+    own = f"../{venv.parent.name}/{venv.name}"
     say(f"setting up the baseline {checkout.name[:12]}; later it is there")
-    command: list[str | Path] = ["make", "-C", checkout.absolute(), f"PYTHON={sys.executable}", ".venv/.gate"]
+    command: list[str | Path] = ["make", "-C", checkout, f"PYTHON={sys.executable}", f"VENV={own}", f"{own}/.gate"]
     if problem := _run(command, log):
         raise MeasurementFailed(f"the baseline {checkout.name[:12]} cannot be set up: {problem}")
     ready.touch()

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from goshop.processes import Child, StartError, how_it_ended, last_lines, spawn, stop, wait_until
-from goshop.revision import interpreter, own_environment
+from goshop.revision import Checkout, own_environment
 
 # The servers' first start and the services' (goshop.services.READY_SECONDS), on a machine that is busy.
 _UP_SECONDS: Final = 150.0
@@ -43,14 +43,14 @@ class RevisionShop:
 
 
 @contextmanager
-def revision_shop(checkout: Path, root: Path, log: Path, environ: Mapping[str, str]) -> Iterator[RevisionShop]:
+def revision_shop(checkout: Checkout, root: Path, log: Path, environ: Mapping[str, str]) -> Iterator[RevisionShop]:
     """Bring up the shop of a checkout that was set up; its runs are kept below `root`, `log` gets what it says.
 
     Raises `StartError` with its last words when it does not come up. Main thread only.
     """
-    command: list[str | Path] = [interpreter(checkout), "-P", "-m", "goshop", "up", "--dir", root.absolute()]
+    command: list[str | Path] = [checkout.python, "-P", "-m", "goshop", "up", "--dir", root.absolute()]
     # -P: a `goshop` in the folder that we happen to be called from is not the one that is meant.
-    env = {**own_environment(environ), "PYTHONPATH": str(checkout.absolute())}
+    env = {**own_environment(environ), "PYTHONPATH": str(checkout.files)}
     # It has children of its own to stop.
     process = spawn(command, log=log, env=env, on_parent_death=signal.SIGTERM)
     spans = None
