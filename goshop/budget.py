@@ -1,12 +1,15 @@
-"""`goshop slo budget`: what is left of each error budget, asked of the Prometheus that counts.
+"""What is left of each error budget, asked of the Prometheus that counts: `goshop slo budget`, and before a gate's load.
 
 Read are the increments that the rules of `goshop slo rules` record each 5 minutes. Where those are not loaded, or have not
 been for as long as the raw series are kept, the same expressions are evaluated over the raw series: right, and dear.
 """
 
+import math
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Final
 
 import click
@@ -16,21 +19,24 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from goshop.prometheus import Point, Prometheus, PrometheusError
-from slo.budget import Basis, Budgets, BudgetState, Counts, State, assess, is_fully_covered, unknown
+from goshop.measurement import MeasurementFailed, WrongRequest, say
+from goshop.prometheus import Point, Prometheus, PrometheusError, connect
+from slo.budget import Budgets, BudgetState, Counts, State, assess, is_fully_covered, unknown
 from slo.generation.recording import BAD_STEP, ID, STEP, TOTAL_STEP, over
-from slo.openslo.durations import DAY, HOUR, MINUTE, window
+from slo.openslo.durations import HOUR, MINUTE, window
+from slo.openslo.loading import load_gate, load_specification
 from slo.openslo.model import Sli, Slo, Window
 from slo.openslo.promql import Matcher, Selector
-from slo.report import figures
+from slo.report import budgets
+from slo.report.budgets import length
 from slo.report.foreign import plain
 
 _HOUR: Final = window(HOUR)
 # Rules that have recorded nothing for so long are not loaded any more, or see nothing.
 _FRESH: Final = window(15 * MINUTE)
 _PIPE_WIDTH: Final = 160
+_WAY_OUT: Final = "--ignore-budget REASON releases all the same"
 _STYLES: Final[dict[State, str]] = {"left": "green", "spent": "bold red", "unknown": "yellow"}
-_BASES: Final[dict[Basis, str]] = {"recorded": "rules", "computed": "raw series", "": figures.NOTHING}
 
 Matchers = tuple[Matcher, ...]
 
@@ -43,8 +49,11 @@ def ask_budgets(prometheus: Prometheus, slos: Iterable[Slo], matchers: Matchers 
     at = prometheus.now()
     recorded = _Recorded(prometheus, at, matchers)
     states = tuple(_state(slo, recorded) for slo in slos)
-    stamp = datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-    return Budgets(prometheus.url, stamp, states, ignored)
+    return Budgets(prometheus.url, _stamp(at), states, ignored)
+
+
+def _stamp(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,9 +155,9 @@ def _counts(values: list[float | None], covered: float | None) -> Counts | None:
     bad, total, bad_hour, total_hour = values
     if bad is None or total is None or covered is None:
         return None
-    found = Counts(bad, total, covered * STEP.seconds, bad_hour or 0.0, total_hour or 0.0)
-    figures_of = (found.bad, found.total, found.covered, found.bad_hour, found.total_hour)
-    return found if all(0 <= figure < float("inf") for figure in figures_of) else None
+    figures = (bad, total, covered * STEP.seconds, bad_hour or 0.0, total_hour or 0.0)
+    # The difference of two extrapolations may fall short of 0 by a rounding.
+    return Counts(*(max(0.0, each) for each in figures)) if all(map(math.isfinite, figures)) else None
 
 
 def _missing(slo: Slo) -> str:
@@ -164,69 +173,81 @@ def _selectors(sli: Sli) -> tuple[Selector, ...]:
 
 def _why_computed(slo: Slo, by_rules: Counts | None, by_series: Counts) -> str:
     what = (
-        "the rules are not loaded there" if by_rules is None else f"the rules are younger ({_time(by_rules.covered)})"
+        "the rules are not loaded there" if by_rules is None else f"the rules are younger ({length(by_rules.covered)})"
     )
     covering = "" if is_fully_covered(slo, by_series.covered) else f", {_covering(slo, by_series)}"
     return f"{what}: computed from the raw series{covering}"
 
 
 def _covering(slo: Slo, counts: Counts) -> str:
-    return f"{_time(counts.covered)} of {slo.window.text} are known"
+    return f"{length(counts.covered)} of {slo.window.text} are known"
 
 
 def run_budget(slos: Iterable[Slo], prometheus: Prometheus, matchers: Matchers, *, machine: bool) -> Budgets:
     """Print what is left of the budgets on stdout, as a table or as JSON, and return it; raises `PrometheusError`."""
-    budgets = ask_budgets(prometheus, slos, matchers)
+    found = ask_budgets(prometheus, slos, matchers)
     if machine:
-        click.echo(msgspec.json.format(msgspec.json.encode(budgets), indent=2))
+        click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2))
     else:
-        print_budgets(budgets)
-    return budgets
+        print_budgets(found)
+    return found
 
 
-def print_budgets(budgets: Budgets) -> None:
+def print_budgets(found: Budgets) -> None:
     """Print the table on stdout; colours only on a terminal and only without NO_COLOR."""
     console = Console(highlight=False, emoji=False, soft_wrap=True)
     if not console.is_terminal:
         console.width = _PIPE_WIDTH
-    console.print(_table(budgets), soft_wrap=False)
-    for budget in budgets.slos:
+    console.print(_table(found), soft_wrap=False)
+    for budget in found.slos:
         text = Text.assemble(
             (budget.state.upper(), _STYLES[budget.state]), f"  {plain(budget.slo)}: {plain(budget.reason)}"
         )
         console.print(text)
 
 
-def _table(budgets: Budgets) -> Table:
-    columns = ("SLO", "objective", "window", "bad", "budget left", "burn rate 1h", "spent in", "by")
-    table = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False)
-    for budget in budgets.slos:
-        table.add_row(
-            Text(plain(budget.slo)),
-            f"{budget.objective * 100:.8g} %",
-            budget.window,
-            figures.percent(budget.bad_share),
-            Text(_left(budget), style=_STYLES[budget.state]),
-            figures.NOTHING if budget.burn_rate is None else f"{budget.burn_rate:.2f}",
-            _spent_in(budget),
-            _BASES[budget.basis],
-        )
+def _table(found: Budgets) -> Table:
+    table = Table(*budgets.HEADER, box=box.SIMPLE_HEAD, pad_edge=False)
+    for budget in found.slos:
+        table.add_row(Text(plain(budget.slo)), *budgets.row(budget), style=_STYLES[budget.state])
     return table
 
 
-def _left(budget: BudgetState) -> str:
-    return figures.NOTHING if budget.left is None else f"{budget.left * 100:.1f} %"
+def slos_of(path: Path) -> tuple[Slo, ...]:
+    """Return the SLOs that the one ReleaseGate of a file or folder names; raises `SpecificationError`."""
+    names = dict.fromkeys(objective.slo for objective in load_gate(path).objectives if objective.slo)
+    specification = load_specification([path])
+    return tuple(specification.slo(name) for name in names)
 
 
-def _spent_in(budget: BudgetState) -> str:
-    if budget.state != "left" or budget.burn_rate is None:
-        return figures.NOTHING
-    return "not at this rate" if budget.spent_in is None else _time(budget.spent_in)
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Which budgets a gate asks for before its load, and the reason for which they do not count, "" where they do."""
+
+    prometheus: Prometheus
+    slos: tuple[Slo, ...]
+    ignored: str
+
+    def budgets(self) -> Budgets:
+        """Ask; raises `MeasurementFailed` when a budget that counts is not known."""
+        say("asking for the error budgets")
+        try:
+            found = ask_budgets(self.prometheus, self.slos, ignored=self.ignored)
+        except PrometheusError as error:
+            if not self.ignored:
+                raise MeasurementFailed(f"{error} ({_WAY_OUT})") from None
+            states = tuple(unknown(slo, str(error)) for slo in self.slos)
+            return Budgets(self.prometheus.url, _stamp(time.time()), states, self.ignored)
+        if found.unknown and not self.ignored:
+            said = "; ".join(f"{budget.slo}: {budget.reason}" for budget in found.unknown)
+            raise MeasurementFailed(f"nobody knows the error budget: {said} ({_WAY_OUT})")
+        return found
 
 
-def _time(seconds: float) -> str:
-    """Return a length of time in the unit that people would say it in."""
-    for size, unit in ((DAY, "d"), (HOUR, "h"), (MINUTE, "min")):
-        if seconds >= size:
-            return f"{seconds / size:.1f} {unit}"
-    return f"{seconds:.0f} s"
+def asked_budgets(prometheus: str, ignored: str, slos: tuple[Slo, ...]) -> Asked | None:
+    """Return which budgets to ask for, None where no Prometheus is named; raises `WrongRequest`."""
+    if not prometheus:
+        if ignored:
+            raise WrongRequest("--ignore-budget: nobody asks for one without --prometheus")
+        return None
+    return Asked(connect(prometheus), slos, ignored)

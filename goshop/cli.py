@@ -169,6 +169,8 @@ Examples:
   goshop gate --fault "product.search=delay:900ms@5%"
   goshop gate --url https://staging.example.org --script load.js my-gate.yaml
   goshop gate --baseline v1.4                is it slower than that revision?
+  goshop gate --prometheus https://prometheus.example.org
+  goshop gate --source prometheus --window 15m --match 'release="canary"' my-gate.yaml
   goshop gate --json > verdict.json
 """
 
@@ -203,6 +205,22 @@ Examples:
     metavar="URL",
     help="Link the reports to dashboards, traces and logs there [GRAFANA_URL].",
 )
+@_prometheus_option
+@click.option(
+    "--ignore-budget",
+    default="",
+    metavar="REASON",
+    help="Release although an error budget is spent or not known, for instance what mends it; REASON is in every report.",
+)
+@click.option(
+    "--source",
+    type=click.Choice(("k6", "prometheus")),
+    default="k6",
+    help="Send a load (k6, by default), or judge by the series of a window that is over.",
+)
+@click.option("--window", default="", metavar="TIME", help="With --source prometheus: how long, such as 15m.")
+@click.option("--end", default="", metavar="TIME", help="With --source prometheus: until when (now, RFC 3339, unix s).")
+@_match_option
 @click.option("--early-stop/--no-early-stop", default=True, help="End the load when it fails grossly (by default).")
 @click.option(
     "--history",
@@ -218,7 +236,7 @@ def gate(*, as_json: bool, annotations: bool | None, gate: Path | None, **asked:
     With --url the service that runs there, by any k6 script: it takes the address from __ENV.BASE_URL, and the profile's
     load unless it brings its own. GATE is a specification with one ReleaseGate, a file or a folder
     (slo/specs/checkout.yaml by default). Exit code: 0 every objective met, 1 one missed, 2 wrong usage or specification,
-    3 inconclusive, 4 a regression against the baseline, 5 the measurement failed.
+    3 inconclusive, 4 a regression against the baseline, 5 the measurement failed, 6 an error budget of --prometheus is spent.
     """
     with judged(), explained():
         from goshop import ci  # noqa: PLC0415 - see the module

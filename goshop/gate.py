@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 from urllib.parse import urlsplit
 
 import click
@@ -19,20 +19,25 @@ import click
 import loadtests
 from app.faults import parse_faults
 from goshop.baseline import judge_beside, prepare, settle
+from goshop.budget import asked_budgets, slos_of
 from goshop.history import former_runs, history_file, remember
 from goshop.measurement import Job, MeasurementFailed, WrongRequest, say
 from goshop.own_shop import measure_shop
 from goshop.processes import StartError
+from goshop.prometheus import connect, matchers_of
 from goshop.run import DEFAULT_ROOT, RunFolder
+from goshop.series_source import Past, end_of, measure_window, seconds_of, unread
 from goshop.target import measure_url, require_target
 from loadtests import PROFILES, LoadError, Profile
 from loadtests.plan import SCRIPT
+from slo.freezing import frozen
 from slo.gate import Judgement, RunFacts, evaluate, write_reports
 from slo.gates import Gate
 from slo.history import former_run
 from slo.load import LoadFacts
 from slo.openslo.loading import load_gate
 from slo.report.table import print_verdict
+from slo.series_gate import evaluate_series
 from slo.verdict import Release
 
 DEFAULT_GATE: Final = Path(__file__).parents[1] / "slo" / "specs" / "checkout.yaml"
@@ -68,6 +73,15 @@ class Options:
     baseline: str = ""
     # How many pairs of runs; None for as many as a comparison without a margin needs.
     pairs: int | None = None
+    # The Prometheus that knows the error budgets, and, as a source, the series of the window.
+    prometheus: str = ""
+    # Why a spent budget does not count.
+    ignore_budget: str = ""
+    # Whether a load is sent, or series are read: those that `matches` select, of `window` up to `end`.
+    source: Literal["k6", "prometheus"] = "k6"
+    window: str = ""
+    end: str = ""
+    matches: tuple[str, ...] = ()
     # For tests and drills: every planned time of the profile times this.
     shorten: float = 1.0
 
@@ -92,7 +106,11 @@ def run_gate(options: Options) -> Outcome:
     Raises `SpecificationError` for the specification, `WrongRequest`, `FaultError`, and `MeasurementFailed` or `StartError` when
     nothing could be measured. Main thread only.
     """
+    if options.source == "prometheus":
+        return _run_source(options)
+    _require_load(options)
     job = _job(options)
+    asked = asked_budgets(options.prometheus, options.ignore_budget, slos_of(options.gate))
     opponent = settle(options.baseline, options.pairs, options.url, _shortened(PROFILES[PAIRED], options))
     if options.out is not None:
         # Said before a minute of load, not after it.
@@ -101,19 +119,77 @@ def run_gate(options: Options) -> Outcome:
     run = RunFolder.create(options.root)
     _remove_reports(options.out or run.path)
     try:
+        budgets = asked.budgets() if asked else None
+        if budgets and budgets.freezes:
+            judgement = frozen(job.gate, job.release, budgets, url=job.url, profile=job.profile.name)
+            return Outcome(judgement, _report(options.out or run.path, judgement), run)
         if opponent is not None:
             opponent = prepare(opponent, run, options.root, job)
         facts = measure_url(run, job) if job.url else measure_shop(run, job)
     except (MeasurementFailed, StartError) as error:
         _report_failure(options.out or run.path, job, str(error))
         raise
-    judgement = evaluate(replace(facts, grafana=options.grafana, history=job.history))
+    judgement = evaluate(replace(facts, grafana=options.grafana, history=job.history, budget=budgets))
     if opponent is not None:
         judgement = judge_beside(opponent, run, options.root, job, judgement)
     remember(
         history_file(options.history, options.root, job.gate.name), former_run(judgement.verdict, job.gate, job.url)
     )
     return Outcome(judgement, _report(options.out or run.path, judgement), run)
+
+
+def _run_source(options: Options) -> Outcome:
+    """Judge a release by what series say of it: no load, nothing to reconcile with, no history to learn from."""
+    past = _past(options)
+    if options.out is not None:
+        with _writable(options.out):
+            options.out.mkdir(parents=True, exist_ok=True)
+    run = RunFolder.create(options.root)
+    folder = options.out or run.path
+    _remove_reports(folder)
+    try:
+        facts = measure_window(past)
+    except MeasurementFailed as error:
+        _leave(folder, evaluate_series(unread(past, str(error))))
+        raise
+    judgement = evaluate_series(facts)
+    return Outcome(judgement, _report(folder, judgement), run)
+
+
+def _past(options: Options) -> Past:
+    """Settle which series are read, before anybody is asked; raises `WrongRequest`."""
+    about_load = {
+        "--url": options.url,
+        "--script": options.script,
+        "--env": options.variables,
+        "--profile": options.profile,
+        "--fault": options.faults,
+        "--baseline": options.baseline,
+        "--pairs": options.pairs,
+        "--history": options.history,
+        "--ignore-budget": options.ignore_budget,
+    }
+    for name, given in about_load.items():
+        if given:
+            raise WrongRequest(f"{name}: --source prometheus sends no load, and asks for no budget; leave it out")
+    _require_site(options.grafana)
+    return Past(
+        gate=load_gate(options.gate),
+        slos={slo.name: slo for slo in slos_of(options.gate)},
+        prometheus=connect(options.prometheus),
+        matchers=matchers_of(options.matches),
+        seconds=seconds_of(options.window),
+        end=end_of(options.end),
+        release=Release(version=options.release),
+        grafana=options.grafana,
+    )
+
+
+def _require_load(options: Options) -> None:
+    """Make sure that nothing is said about series which nobody reads."""
+    for name, given in (("--window", options.window), ("--end", options.end), ("--match", options.matches)):
+        if given:
+            raise WrongRequest(f"{name} is for --source prometheus: a load has its own time, and its own requests")
 
 
 def show(outcome: Outcome, *, machine: bool) -> None:
@@ -155,15 +231,17 @@ def _gate(options: Options) -> Gate:
             raise WrongRequest(f"--script: there is no such file: {options.script}")
         gate = replace(gate, script=options.script.resolve())
     parse_faults(",".join(options.faults))
-    if options.grafana and urlsplit(options.grafana).scheme not in {"http", "https"}:
-        raise WrongRequest(
-            f"expected an address such as https://grafana.example.org for --grafana, got {options.grafana!r}"
-        )
+    _require_site(options.grafana)
     if options.url or options.variables:
         require_target(options.url, gate, options.variables)
         if options.faults:
             raise WrongRequest("--fault breaks the shop that the gate starts itself: leave it out, or leave out --url")
     return gate
+
+
+def _require_site(grafana: str) -> None:
+    if grafana and urlsplit(grafana).scheme not in {"http", "https"}:
+        raise WrongRequest(f"expected an address such as https://grafana.example.org for --grafana, got {grafana!r}")
 
 
 def _profile(options: Options, gate: Gate) -> Profile:
@@ -234,8 +312,12 @@ def _report_failure(folder: Path, job: Job, problem: str) -> None:
         faults=job.faults,
         release=job.release,
     )
+    _leave(folder, evaluate(facts))
+
+
+def _leave(folder: Path, judgement: Judgement) -> None:
     try:
-        _report(folder, evaluate(facts))
+        _report(folder, judgement)
     except MeasurementFailed as error:
         # What brought us here matters more, and is raised.
         click.echo(f"goshop: {error}", err=True)

@@ -10,6 +10,7 @@ from goshop.measurement import Job, MeasurementFailed, load_facts, say, tell
 from goshop.planning import plan_line
 from goshop.processes import how_it_ended
 from goshop.progress import Stage, loading
+from goshop.prometheus import VARIABLE
 from goshop.run import RunFolder
 from goshop.shop import GATEWAY, Shop
 from goshop.stopping import GrossFailure
@@ -92,5 +93,5 @@ def _unplanned(ended: dict[str, int], faults: tuple[str, ...]) -> tuple[str, ...
 
 
 def without_other_telemetry(environ: Mapping[str, str]) -> dict[str, str]:
-    """Leave OpenTelemetry's variables out: the gate counts every span, in files of its own."""
-    return {name: value for name, value in environ.items() if not name.startswith("OTEL_")}
+    """Leave OpenTelemetry's variables out: the gate counts every span, in files of its own. Its credentials are its own too."""
+    return {name: value for name, value in environ.items() if not name.startswith(("OTEL_", VARIABLE))}

@@ -67,6 +67,11 @@ class Budgets(msgspec.Struct, frozen=True):
     ignored: str = ""
 
     @property
+    def freezes(self) -> bool:
+        """Whether nothing may be released: a budget is spent, and nobody gave a reason to release all the same."""
+        return bool(self.spent) and not self.ignored
+
+    @property
     def exit_code(self) -> int:
         """The exit status that says it: 5 when a budget is not known, 6 when one is spent, else 0."""
         if self.unknown:

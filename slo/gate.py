@@ -15,6 +15,7 @@ from typing import Final
 
 from msgspec import structs
 
+from slo.budget import Budgets
 from slo.causes import EDGE, Spans, find_causes
 from slo.evidence import Evidence, gather, notable_traces
 from slo.gates import Gate
@@ -48,7 +49,7 @@ class RunFacts:
     killed, by service. `resendable`: endpoints (`POST /api/orders`) whose requests carry an Idempotency-Key.
     `started`, `ended`: unix s. `problems`: failures of the measurement outside the load, a sentence each, such as a
     server that did not start; any makes the verdict "error". `grafana`: the address that links lead to, "" for none.
-    `history`: former runs of the same target, the latest last.
+    `history`: former runs of the same target, the latest last. `budget`: what was left of the error budgets before it.
     """
 
     gate: Gate
@@ -69,6 +70,7 @@ class RunFacts:
     problems: tuple[str, ...] = ()
     grafana: str = ""
     history: tuple[FormerRun, ...] = ()
+    budget: Budgets | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +108,7 @@ def evaluate(facts: RunFacts) -> Judgement:
         causes=find_causes(list(zip(facts.gate.objectives, results, strict=True)), facts.samples, spans),
         traces=traces,
         links=run_links(facts.grafana, facts.gate, traces, started=facts.started, ended=facts.ended),
+        budget=facts.budget,
     )
     return Judgement(verdict, gather(facts.gate, facts.load, facts.samples, spans, traces))
 

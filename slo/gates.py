@@ -17,6 +17,7 @@ class Objective:
     """What must hold: `target` in s, as a share, or in requests/s; `endpoint` "" means over all requests.
 
     `budget` is the share of requests that may be bad; None for a throughput, whose budget follows from what is offered.
+    `slo` is the name of the SLO that it was made from; "" for a throughput.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Objective:
     budget: float | None
     percentile: float | None = None
     endpoint: str = ""
+    slo: str = ""
 
 
 @dataclass(frozen=True, slots=True)

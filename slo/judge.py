@@ -49,7 +49,7 @@ def judge(objective: Objective, samples: Sequence[Sample], load: LoadFacts, past
 def _judge(objective: Objective, samples: Sequence[Sample], load: LoadFacts, past: Past) -> ObjectiveResult:
     chosen = [sample for sample in samples if is_judged(sample) and concerns(objective, sample)]
     if not chosen and not load.dropped:
-        return _unmeasured(objective, "nothing was measured")
+        return unmeasured(objective, "nothing was measured")
     if objective.indicator == "latency":
         return _judge_latency(objective, chosen, load, past)
     if objective.indicator == "errors":
@@ -84,13 +84,13 @@ def concerns(objective: Objective, sample: Sample) -> bool:
 
 def _judge_latency(objective: Objective, samples: Sequence[Sample], load: LoadFacts, past: Past) -> ObjectiveResult:
     if not samples:
-        return _unmeasured(objective, "no request was sent")
+        return unmeasured(objective, "no request was sent")
     return _judge_share(objective, samples, load, quantile(samples, objective.percentile or 0), past)
 
 
 def _judge_errors(objective: Objective, samples: Sequence[Sample], load: LoadFacts, past: Past) -> ObjectiveResult:
     if not samples:
-        return _unmeasured(objective, "no request was sent")
+        return unmeasured(objective, "no request was sent")
     return _judge_share(objective, samples, load, sum(map(is_unavailable, samples)) / len(samples), past)
 
 
@@ -154,7 +154,7 @@ def _judge_closed(objective: Objective, samples: Sequence[Sample], load: LoadFac
     """Judge completions per user-second, times the mean number of users."""
     interval = _closed_interval(samples, load)
     if interval is None:
-        return _unmeasured(objective, "the number of active virtual users is not known")
+        return unmeasured(objective, "the number of active virtual users is not known")
     outcome = _long_enough(decide_rate(interval, objective.target), load)
     return _result(
         objective,
@@ -218,7 +218,30 @@ def _rate_reason(outcome: Outcome, load: LoadFacts) -> str:
     return f"the interval {words[outcome]} the target"
 
 
-def _unmeasured(objective: Objective, reason: str) -> ObjectiveResult:
+def judge_counts(
+    objective: Objective, blocks: Sequence[Block], seconds: float, actual: float | None
+) -> ObjectiveResult:
+    """Judge a share whose requests were counted elsewhere, in equal blocks of `seconds` together."""
+    if not any(block.total for block in blocks):
+        return unmeasured(objective, "no request was counted")
+    share = sum(block.bad for block in blocks) / sum(block.total for block in blocks)
+    lasted = LoadFacts(model="open", begin=0.0, seconds=seconds)
+    found = share if objective.indicator == "errors" else actual
+    return _share_result(objective, blocks, objective.budget or 0.0, found, lasted, NO_PAST)
+
+
+def judge_rate(objective: Objective, totals: Sequence[int], seconds: float) -> ObjectiveResult:
+    """Judge a throughput that nobody asked for: it may be met; what is below the target may just not have been wanted."""
+    each = seconds / len(totals)
+    interval = closed_rate(totals, [each] * len(totals), seconds)
+    outcome: Outcome = "met" if decide_rate(interval, objective.target) == "met" else "inconclusive"
+    reason = "the interval lies above the target" if outcome == "met" else "nobody knows whether more was asked for"
+    bounds = (interval.low, interval.high)
+    return _result(objective, outcome, interval.rate, reason, total=sum(totals), interval=bounds)
+
+
+def unmeasured(objective: Objective, reason: str) -> ObjectiveResult:
+    """Return an objective of which nothing is known: undecided, never a pass."""
     return _result(objective, "inconclusive", None, reason, budget=objective.budget)
 
 

@@ -1,7 +1,38 @@
-"""Counters as a Prometheus has scraped them: what was counted in each block of a window, by differences of raw samples."""
+"""Counters as a Prometheus has scraped them: what was counted in each block of a window, by differences of raw samples.
 
-from collections.abc import Mapping
+Not by `increase()`, which extrapolates to the window's edges: 12,069 for 12,004 requests that were counted. A difference of
+two samples belongs to the block in which the later one was scraped, for good and bad events alike. A value that falls is a
+restart: what is counted afterwards began at 0. A series that begins inside the window began at 0 too, where its target
+was scraped before without it (the first error of a route); otherwise nobody knows what it had counted before.
+"""
+
+import math
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from statistics import median
+from typing import Final
+
+from slo.statistics import FEWEST_BLOCKS, block_count
+
+# https://prometheus.io/docs/concepts/jobs_instances/
+JOB: Final = "job"
+INSTANCE: Final = "instance"
+NAME: Final = "__name__"
+UP: Final = "up"
+# With fewer scrapes the requests of a block are those of its neighbours.
+FEWEST_SCRAPES: Final = 2
+# One scrape that is missing is not a gap yet.
+_MISSING: Final = 2.5
+# How many of several sentences of one kind are said.
+MOST_SAID: Final = 3
+
+Target = tuple[str, str]
+
+
+class SeriesError(Exception):
+    """A series is none of a counter; the message names it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -10,3 +41,170 @@ class Series:
 
     labels: Mapping[str, str]
     samples: tuple[tuple[float, float], ...]
+
+    @property
+    def target(self) -> Target:
+        """Return whose it is: job and instance, "" where whoever wrote it said none."""
+        return self.labels.get(JOB, ""), self.labels.get(INSTANCE, "")
+
+    def __str__(self) -> str:
+        """Return it as PromQL spells it."""
+        labels = ",".join(f'{name}="{value}"' for name, value in sorted(self.labels.items()) if name != NAME)
+        return f"{self.labels.get(NAME, '')}{{{labels}}}"
+
+
+@dataclass(frozen=True, slots=True)
+class Scrapes:
+    """When a target was read, in unix s, and when it did not answer."""
+
+    read: tuple[float, ...]
+    failed: tuple[float, ...] = ()
+
+    @property
+    def interval(self) -> float:
+        """Seconds between two scrapes, as a rule; infinite when there was one at most."""
+        return median(right - left for left, right in pairwise(self.read)) if len(self.read) > 1 else math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The time that is judged: unix s, cut into equal blocks."""
+
+    begin: float
+    seconds: float
+    blocks: int = FEWEST_BLOCKS
+
+    @property
+    def end(self) -> float:
+        """Unix s at which it ends."""
+        return self.begin + self.seconds
+
+    @property
+    def edges(self) -> tuple[float, ...]:
+        """Begin and end of every block."""
+        return tuple(self.begin + self.seconds * index / self.blocks for index in range(self.blocks + 1))
+
+
+def scrapes_of(series: Iterable[Series], up: Iterable[Series]) -> dict[Target, Scrapes]:
+    """Return when each target of some series was scraped: by its `up`, or by its samples where it has none."""
+    times: dict[Target, set[float]] = {}
+    for each in series:
+        times.setdefault(each.target, set()).update(at for at, _ in each.samples)
+    known = {each.target: each.samples for each in up if each.target in times}
+    return {
+        target: _by_up(known[target]) if target in known else Scrapes(tuple(sorted(found)))
+        for target, found in times.items()
+    }
+
+
+def _by_up(samples: Sequence[tuple[float, float]]) -> Scrapes:
+    return Scrapes(tuple(at for at, value in samples if value), tuple(at for at, value in samples if not value))
+
+
+def cut(begin: float, seconds: float, scrapes: Iterable[Scrapes]) -> Window:
+    """Return the window in as many blocks as its length gives (`slo.statistics`), and each has two scrapes of every target.
+
+    With 6 blocks a window may still be too short for that: see `shortest`.
+    """
+    fitting = math.floor(seconds / (FEWEST_SCRAPES * _slowest(scrapes)) + 1e-6)
+    return Window(begin, seconds, max(FEWEST_BLOCKS, min(block_count(seconds), fitting)))
+
+
+def shortest(scrapes: Iterable[Scrapes]) -> float:
+    """Return how many s the shortest window has whose blocks have two scrapes each; infinite when nobody knows."""
+    return FEWEST_BLOCKS * FEWEST_SCRAPES * _slowest(scrapes)
+
+
+def _slowest(scrapes: Iterable[Scrapes]) -> float:
+    """Return the longest interval of all; a target that has just come or gone has none."""
+    return max((each.interval for each in scrapes if math.isfinite(each.interval)), default=math.inf)
+
+
+def counted(series: Iterable[Series], window: Window, scrapes: Mapping[Target, Scrapes]) -> tuple[int, ...]:
+    """Return how many events some series counted together in each block; raises `SeriesError`."""
+    sums = [0.0] * window.blocks
+    edges = window.edges
+    for each in series:
+        for at, increment in increments(each, scrapes):
+            if window.begin < at <= window.end:
+                sums[min(bisect_left(edges, at), window.blocks) - 1] += increment
+    return tuple(round(each) for each in sums)
+
+
+def increments(series: Series, scrapes: Mapping[Target, Scrapes]) -> Iterator[tuple[float, float]]:
+    """Yield how much was counted between two samples, at the time of the later one; raises `SeriesError`."""
+    before: float | None = None
+    for at, value in series.samples:
+        if not 0 <= value < math.inf:
+            raise SeriesError(f"{series} is no counter: it was {value:g}")
+        if before is not None:
+            yield at, value - before if value >= before else value
+        elif value and _began_at_zero(series, at, scrapes):
+            yield at, value
+        before = value
+
+
+def _began_at_zero(series: Series, first: float, scrapes: Mapping[Target, Scrapes]) -> bool:
+    """Tell whether a series was not there yet when its target was scraped the last time before it."""
+    read = scrapes[series.target].read
+    return bool(read) and read[0] < first
+
+
+def restarts(series: Iterable[Series], window: Window) -> set[Target]:
+    """Return the targets of which a counter fell inside the window: their processes began anew."""
+    return {
+        each.target
+        for each in series
+        for (_, before), (at, value) in pairwise(each.samples)
+        if value < before and window.begin < at <= window.end
+    }
+
+
+def holes(scrapes: Mapping[Target, Scrapes], window: Window) -> Iterator[str]:
+    """Yield why what was counted is not all that happened in the window: times without a scrape, a sentence each."""
+    if not any(each.read for each in scrapes.values()):
+        return
+    begin, end = (
+        min(each.read[0] for each in scrapes.values() if each.read),
+        max(each.read[-1] for each in scrapes.values() if each.read),
+    )
+    late = max(tolerated(each, window) for each in scrapes.values())
+    if begin - window.begin > late:
+        yield f"the series begin {begin - window.begin:.0f} s after the window does: it must be shorter, or end later"
+    if window.end - end > late:
+        yield f"nothing was scraped in the last {window.end - end:.0f} s of the window"
+    for target, each in scrapes.items():
+        yield from _holes_of(target, each, window)
+
+
+def tolerated(scrapes: Scrapes, window: Window) -> float:
+    """Return for how many s a target may go without a scrape: half a block, in which its events may be those of another."""
+    half = window.seconds / window.blocks / 2
+    return max(half, _MISSING * scrapes.interval) if math.isfinite(scrapes.interval) else half
+
+
+def _holes_of(target: Target, scrapes: Scrapes, window: Window) -> Iterator[str]:
+    name, most = named(target), tolerated(scrapes, window)
+    for left, right in pairwise(scrapes.read):
+        if right - left > most and right > window.begin and left < window.end:
+            yield f"{name} was not scraped for {right - left:.0f} s, {left - window.begin:.0f} s into the window"
+    last = scrapes.read[-1] if scrapes.read else -math.inf
+    failing = [at for at in scrapes.failed if last < at <= window.end]
+    if failing and window.end - max(last, window.begin) > most:
+        yield f"{name} did not answer the scrapes of the window's last {window.end - max(last, window.begin):.0f} s"
+
+
+def gone(scrapes: Mapping[Target, Scrapes], window: Window) -> set[Target]:
+    """Return the targets that nobody scraped any more at the window's end, and that did not fail to answer either."""
+    return {
+        target
+        for target, each in scrapes.items()
+        if each.read
+        and window.end - each.read[-1] > tolerated(each, window)
+        and not any(at > each.read[-1] for at in each.failed)
+    }
+
+
+def named(target: Target) -> str:
+    """Return a target as people know it."""
+    return " ".join(filter(None, target)) or "the source of the series"

@@ -6,6 +6,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from slo.budget import Budgets
 from slo.pairs import Regression
 from slo.statistics import Outcome
 
@@ -188,8 +189,24 @@ class Baseline(msgspec.Struct, frozen=True):
     pairs: tuple[PairOfRuns, ...] = ()
 
 
+class Source(msgspec.Struct, frozen=True):
+    """Where a verdict that no load was sent for was read: series of a Prometheus at address `prometheus`.
+
+    `seconds` is how long the window is, `matchers` what narrowed every series, `remarks` what happened to those who were read.
+    """
+
+    prometheus: str
+    seconds: float
+    matchers: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+
 class Verdict(msgspec.Struct, frozen=True):
-    """Everything a run concluded; times are RFC 3339 in UTC. `baseline` is null where none was named."""
+    """Everything a run concluded; times are RFC 3339 in UTC. `baseline` is null where none was named.
+
+    `budget` is what was left of the error budgets before the load, null where nobody was asked. `source` is null where a
+    load was sent; where it is not, `reconciliation` counts nothing.
+    """
 
     schema: int
     verdict: Word
@@ -207,6 +224,8 @@ class Verdict(msgspec.Struct, frozen=True):
     traces: Traces
     links: tuple[Link, ...] = ()
     baseline: Baseline | None = None
+    budget: Budgets | None = None
+    source: Source | None = None
 
     @property
     def exit_code(self) -> int:
@@ -219,7 +238,9 @@ class Verdict(msgspec.Struct, frozen=True):
         return self.verdict == "pass" and not self.faults
 
 
-def conclude(objectives: Iterable[ObjectiveResult], *, measured: bool, regression: Regression = "no") -> Word:
+def conclude(
+    objectives: Iterable[ObjectiveResult], *, measured: bool, regression: Regression = "no", frozen: bool = False
+) -> Word:
     """Return the verdict: what comes first in the precedence. Without any objective there is nothing to pass.
 
     `regression` is what a comparison with the baseline found, "no" where none was asked for.
@@ -227,6 +248,7 @@ def conclude(objectives: Iterable[ObjectiveResult], *, measured: bool, regressio
     outcomes = {objective.outcome for objective in objectives}
     holds: dict[Word, bool] = {
         "error": not measured or not outcomes,
+        "frozen": frozen,
         "fail": "missed" in outcomes,
         "regression": regression == "yes",
         "inconclusive": "inconclusive" in {*outcomes, regression},

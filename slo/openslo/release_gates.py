@@ -85,9 +85,11 @@ def _objective(entry: GateObjective, place: Place, slos: Mapping[str, Slo], find
     share, limit = asked[0] or slo.objective, asked[1] or slo.sli.le
     budget = float(1 - share)
     if limit is None:
-        return Objective(entry.name, "errors", "<", budget, RATIO, budget, endpoint=entry.endpoint or "")
+        return Objective(entry.name, "errors", "<", budget, RATIO, budget, None, entry.endpoint or "", slo.name)
     percentile = float(share * _PER_CENT)
-    return Objective(entry.name, "latency", "<=", float(limit), SECONDS, budget, percentile, entry.endpoint or "")
+    return Objective(
+        entry.name, "latency", "<=", float(limit), SECONDS, budget, percentile, entry.endpoint or "", slo.name
+    )
 
 
 def _asked_share(entry: GateObjective, place: Place, findings: Findings) -> Decimal | None:

@@ -74,6 +74,11 @@ def test_a_variable_of_the_telemetry_layer_is_no_setting() -> None:
     assert load("dev", environ={"GOSHOP_TELEMETRY_PURE_PYTHON": "1"}) == load("dev", environ={})
 
 
+def test_a_variable_of_the_gates_prometheus_is_no_setting() -> None:
+    environ = {"GOSHOP_PROMETHEUS": "http://127.0.0.1:9090", "GOSHOP_PROMETHEUS_TOKEN": "secret"}
+    assert load("dev", environ=environ) == load("dev", environ={})
+
+
 def test_a_variable_lists_values_with_commas() -> None:
     environ = {"GOSHOP_HTTP__TRUSTED_PROXIES": "10.0.0.0/8, fd00::/8"}
     assert load("dev", environ=environ).http.trusted_proxies == ("10.0.0.0/8", "fd00::/8")

@@ -50,7 +50,8 @@ def test_the_written_verdict_has_the_members_of_the_contract(run, tmp_path):
     found = json.loads((tmp_path / "verdict.json").read_bytes())
     assert list(found) == [
         "schema", "verdict", "gate", "release", "url", "profile", "faults", "started", "ended",
-        "objectives", "load", "reconciliation", "causes", "traces", "links", "baseline",
+        "objectives", "load", "reconciliation", "causes", "traces", "links", "baseline", "budget",
+            "source",
     ]  # fmt: skip
     assert set(found["objectives"][0]) >= {
         "name", "outcome", "actual", "unit", "op", "target", "total", "bad", "budget", "bad_share_interval",

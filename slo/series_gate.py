@@ -1,0 +1,199 @@
+"""From the series of a window to a verdict: a release that is judged by what it did for real customers, or for k6 elsewhere.
+
+    judgement = evaluate_series(SeriesFacts(...))
+
+No load was sent, so nothing can be reconciled and no cause be named. What was not measured is never a pass.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Final
+
+from msgspec import structs
+
+from slo.evidence import gather
+from slo.gate import Judgement
+from slo.gates import Gate, Objective
+from slo.judge import judge_counts, judge_rate, unmeasured
+from slo.links import run_links
+from slo.load import LoadFacts
+from slo.openslo.model import Counted
+from slo.series import (
+    MOST_SAID,
+    NAME,
+    Scrapes,
+    Series,
+    SeriesError,
+    Target,
+    Window,
+    counted,
+    cut,
+    gone,
+    holes,
+    named,
+    restarts,
+    scrapes_of,
+    shortest,
+)
+from slo.statistics import SHORTEST_SECONDS, Block
+from slo.verdict import SCHEMA, Load, ObjectiveResult, Reconciliation, Release, Source, Traces, Verdict, conclude
+from telemetry.conventions import BOUND_LABEL
+
+_ROUNDING: Final = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """The series of one objective: `events` are good or bad as `events_are` says, out of `everything`.
+
+    A throughput has `everything` alone. `actual` is the percentile in s that Prometheus interpolates, None where there is
+    none. `selectors` are named where a series is missing.
+    """
+
+    objective: Objective
+    everything: tuple[Series, ...]
+    events: tuple[Series, ...] = ()
+    events_are: Counted = "bad"
+    actual: float | None = None
+    selectors: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeriesFacts:
+    """Everything that is known of a window; `up` are the series that say when the targets were scraped.
+
+    `begin` in unix s. `problems` make the verdict "error", a sentence each.
+    """
+
+    gate: Gate
+    measured: Sequence[Measured]
+    up: tuple[Series, ...]
+    begin: float
+    seconds: float
+    source: Source
+    release: Release = field(default_factory=Release)
+    grafana: str = ""
+    problems: tuple[str, ...] = ()
+
+
+def evaluate_series(facts: SeriesFacts) -> Judgement:
+    """Judge a release by series. Raises nothing for anything that a Prometheus can answer."""
+    every = [series for measured in facts.measured for series in (*measured.everything, *measured.events)]
+    scrapes = scrapes_of(every, facts.up)
+    window = cut(facts.begin, facts.seconds, scrapes.values())
+    judge = _Judge(window, scrapes, shortest(scrapes.values()))
+    if facts.problems:
+        results = tuple(unmeasured(measured.objective, "the series could not be read") for measured in facts.measured)
+    else:
+        results = tuple(map(judge.result, facts.measured))
+    problems = [*facts.problems, *judge.problems, *islice(holes(scrapes, window), MOST_SAID)]
+    requests = max((result.total for result in results), default=0)
+    if not problems and not requests:
+        problems.append("no request was counted in the window")
+    if not problems and not any(result.outcome == "missed" for result in results):
+        problems += [f"{result.name}: no request was counted" for result in results if not result.total]
+    load = Load(
+        requests=requests,
+        rate=requests / facts.seconds,
+        dropped_iterations=0,
+        client_minus_server_p99=None,
+        healthy=not problems,
+        problems=tuple(dict.fromkeys(problems)),
+    )
+    verdict = Verdict(
+        schema=SCHEMA,
+        verdict=conclude(results, measured=load.healthy),
+        gate=facts.gate.name,
+        release=facts.release,
+        url=facts.source.prometheus,
+        profile="",
+        faults=(),
+        started=_rfc3339(window.begin),
+        ended=_rfc3339(window.end),
+        objectives=results,
+        load=load,
+        reconciliation=Reconciliation(k6=0),
+        causes=(),
+        traces=Traces(),
+        links=run_links(facts.grafana, facts.gate, Traces(), started=window.begin, ended=window.end),
+        source=structs.replace(facts.source, remarks=tuple(_remarks(every, scrapes, window))),
+    )
+    lasted = LoadFacts(model="open", begin=window.begin, seconds=window.seconds)
+    return Judgement(verdict, gather(facts.gate, lasted, (), {}, Traces()))
+
+
+class _Judge:
+    """Judges one objective after the other; what kept it from counting is in `problems`."""
+
+    def __init__(self, window: Window, scrapes: dict[Target, Scrapes], shortest_seconds: float) -> None:
+        self.problems: list[str] = []
+        self._window = window
+        self._scrapes = scrapes
+        self._shortest = max(shortest_seconds, SHORTEST_SECONDS)
+
+    def result(self, measured: Measured) -> ObjectiveResult:
+        """Return how an objective was met; what can't be counted is said and undecided."""
+        try:
+            faults = list(islice(_missing(measured), MOST_SAID))
+            if not faults:
+                return self._long_enough(self._judged(measured))
+        except SeriesError as error:
+            faults = [str(error)]
+        self.problems += [f"{measured.objective.name}: {fault}" for fault in faults]
+        return unmeasured(measured.objective, faults[0])
+
+    def _judged(self, measured: Measured) -> ObjectiveResult:
+        totals = counted(measured.everything, self._window, self._scrapes)
+        if measured.objective.indicator == "throughput":
+            return judge_rate(measured.objective, totals, self._window.seconds)
+        events = counted(measured.events, self._window, self._scrapes)
+        if any(part > whole for part, whole in zip(events, totals, strict=True)):
+            raise SeriesError(
+                f"more {measured.events_are} events were counted than events: the series do not fit together"
+            )
+        bad = events if measured.events_are == "bad" else [t - good for t, good in zip(totals, events, strict=True)]
+        blocks = tuple(map(Block, totals, bad))
+        return judge_counts(measured.objective, blocks, self._window.seconds, measured.actual)
+
+    def _long_enough(self, result: ObjectiveResult) -> ObjectiveResult:
+        """Never pass on blocks that are shorter than those that the rule was checked with, or than two scrapes."""
+        if result.outcome != "met" or self._window.seconds >= self._shortest - _ROUNDING:
+            return result
+        reason = f"{self._window.seconds:.0f} s are too short to pass: {self._shortest:.0f} s are needed, two scrapes for each block"
+        return structs.replace(result, outcome="inconclusive", reason=reason)
+
+
+def _missing(measured: Measured) -> Iterator[str]:
+    """Yield which series an objective lacks. Errors that nobody has seen are none; a bucket that is gone hides all."""
+    if not measured.everything:
+        yield f"there is no series {measured.selectors[0]} in the window"
+    elif measured.objective.indicator == "latency" and not measured.events:
+        yield f"there is no series {measured.selectors[-1]} in the window: nobody knows how many were slow"
+    elif measured.objective.indicator == "latency":
+        yield from _without_bucket(measured)
+
+
+def _without_bucket(measured: Measured) -> Iterator[str]:
+    having = {_identity(each) for each in measured.events}
+    for each in measured.everything:
+        if _identity(each) not in having:
+            yield f"{each} has no bucket up to the limit: nobody knows how many were slow"
+
+
+def _identity(series: Series) -> frozenset[tuple[str, str]]:
+    return frozenset((name, value) for name, value in series.labels.items() if name not in {NAME, BOUND_LABEL})
+
+
+def _remarks(series: Sequence[Series], scrapes: dict[Target, Scrapes], window: Window) -> Iterator[str]:
+    """Yield what whoever reads the verdict wants to know of the targets."""
+    yield f"{len(scrapes)} {'target' if len(scrapes) == 1 else 'targets'}, {window.blocks} blocks"
+    for target in sorted(restarts(series, window)):
+        yield f"{named(target)} began anew in the window"
+    for target in sorted(gone(scrapes, window)):
+        yield f"{named(target)} was gone before the window's end"
+
+
+def _rfc3339(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
