@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from goshop.cli import main
+from goshop.history import read_history
 from tests.goshop.plain import ROOT, answers, rate, script, write_specification
 from tests.loadtests.stand_in import StandIn, served
 
@@ -53,13 +55,13 @@ def filled_in(text, inputs):
     """Put what a workflow knows in the place of its expressions."""
     known = {f"inputs.{name}": entry.get("default", "") for name, entry in ACTION["inputs"].items()}
     known |= {f"inputs.{name}": value for name, value in inputs.items()}
-    once = re.sub(r"\$\{\{ *([\w.]+) *\}\}", lambda match: known.get(match[1], match[0]), str(text))
+    once = re.sub(r"\$\{\{ *([\w.-]+) *\}\}", lambda match: known.get(match[1], match[0]), str(text))
     return once.replace("${{ github.sha }}", "c0ffee")
 
 
 def act(checkout, workspace, **inputs: str):
     """Run the action's step, and return how it ended and what it put out."""
-    (step,) = ACTION["runs"]["steps"]
+    (step,) = [step for step in ACTION["runs"]["steps"] if "run" in step]
     assert "${{" not in step["run"], "an input in the text of a shell is a command of whoever gives it"
     output = workspace / "output"
     done = in_shell(
@@ -84,6 +86,8 @@ def test_githubs_step_ends_as_the_gate_does_and_says_so(checkout, workspace):
     assert "release `c0ffee`" in (workspace / "summary.md").read_text()
     assert (workspace / "goshop-gate" / "report.html").exists()
     assert (checkout / "was-set-up").exists()
+    (run,) = read_history(workspace / ACTION["inputs"]["history"]["default"])
+    assert (run.release, run.verdict) == ("c0ffee", "inconclusive")
 
 
 def test_an_input_of_githubs_is_never_a_command(checkout, workspace):
@@ -102,6 +106,85 @@ def test_gitlabs_job_ends_as_the_gate_does_and_leaves_its_reports(checkout, work
     assert done.returncode == 3, done.stdout + done.stderr
     junit = Path(JOB["artifacts"]["reports"]["junit"].replace("$GATE_REPORTS", variables["GATE_REPORTS"]))
     assert "<testsuites>" in (workspace / junit).read_text()
+    (kept,) = JOB["cache"]["paths"]
+    assert len(read_history(workspace / kept.replace("$GATE_HISTORY", variables["GATE_HISTORY"]))) == 1
+
+
+ALL = {
+    "GATE_URL": "https://shop.example.org",
+    "GATE_SCRIPT": "my load.js",
+    "GATE_PROFILE": "ramp",
+    "GATE_RELEASE": "1.2 $(touch own)",
+    "GATE_BASELINE": "https://old.example.org",
+    "GATE_PAIRS": "12",
+    "GATE_PROMETHEUS": "https://prometheus.example.org",
+    "GATE_IGNORE_BUDGET": "it mends 'the' \"outage\"",
+    "GATE_GRAFANA": "https://grafana.example.org",
+    "GATE_HISTORY": "none",
+    "GATE_ENV": "ONE TWO",
+    "GATE_SPECIFICATION": "-gate.yaml",
+    "GATE_REPORTS": "out",
+}
+LOADING = (
+    *("--out", "out", "--url", ALL["GATE_URL"], "--history", "none", "--script", "my load.js", "--profile", "ramp"),
+    *("--release", "1.2 $(touch own)", "--baseline", ALL["GATE_BASELINE"], "--pairs", "12"),
+    *("--prometheus", ALL["GATE_PROMETHEUS"], "--ignore-budget", ALL["GATE_IGNORE_BUDGET"]),
+    *("--grafana", ALL["GATE_GRAFANA"], "--env", "ONE", "--env", "TWO", "--", "-gate.yaml"),
+)
+READING = {
+    "GATE_URL": "",
+    "GATE_WINDOW": "15m",
+    "GATE_MATCH": 'release="my canary"\n\nzone!="a"\n',
+    "GATE_HISTORY": "runs.jsonl",
+}
+WINDOW = (
+    "--out",
+    "goshop-gate",
+    "--source",
+    "prometheus",
+    "--window",
+    "15m",
+    "--match",
+    'release="my canary"',
+    "--match",
+    'zone!="a"',
+)
+
+
+@pytest.mark.parametrize(("variables", "arguments"), [(ALL, LOADING), (READING, WINDOW)], ids=["load", "series"])
+def test_every_variable_becomes_an_option_as_it_is(variables, arguments, checkout, tmp_path):
+    (checkout / ".venv").unlink()
+    (checkout / ".venv" / "bin").mkdir(parents=True)
+    python = checkout / ".venv" / "bin" / "python"
+    python.write_text('#!/bin/sh\nprintf "%s\\0" "$@"\n')
+    python.chmod(0o755)
+    done = in_shell(f"'{checkout}/slo/ci/gate.sh'", tmp_path, **variables)
+    assert done.stdout.rstrip("\0").split("\0") == ["-P", "-m", "goshop", "gate", *arguments], done.stderr
+    taken = {option.opts[0] for option in main.commands["gate"].params}
+    assert {argument for argument in arguments[:-1] if argument.startswith("--")} - {"--"} <= taken
+
+
+def test_every_input_of_github_and_every_variable_of_gitlab_reaches_the_script():
+    (step,) = [step for step in ACTION["runs"]["steps"] if "run" in step]
+    script_ = (ROOT / "slo" / "ci" / "gate.sh").read_text()
+    for name in ACTION["inputs"].keys() - {"artifact"}:
+        variable = f"GATE_{name.upper().replace('-', '_')}"
+        assert step["env"][variable] == f"${{{{ inputs.{name} }}}}"
+        assert variable in script_
+        assert variable in JOB["variables"]
+
+
+def test_actions_of_others_are_pinned_by_commit_and_share_their_key_and_path():
+    others = {step["uses"].split("@")[0]: step for step in ACTION["runs"]["steps"] if "uses" in step}
+    assert all(re.fullmatch(r"[a-z/-]+@[0-9a-f]{40}", step["uses"]) for step in others.values())
+    fetch, keep = others["actions/cache/restore"]["with"], others["actions/cache/save"]["with"]
+    assert (fetch["path"], fetch["key"]) == (keep["path"], keep["key"])
+    assert fetch["key"].startswith(fetch["restore-keys"])
+    upload = others["actions/upload-artifact"]
+    assert upload["with"]["path"] == "${{ inputs.reports }}"
+    assert "inputs.artifact != ''" in upload["if"]
+    # What ended badly is what people look into.
+    assert all(others[name]["if"].startswith("always()") for name in ("actions/cache/save", "actions/upload-artifact"))
 
 
 def test_what_the_definitions_ask_make_for_is_there():
