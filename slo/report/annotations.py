@@ -7,10 +7,10 @@ https://github.com/actions/toolkit/blob/main/packages/core/src/command.ts. A ste
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final, Literal
 
-from slo.report import figures
+from slo.report import comparison, figures
 from slo.report.foreign import plain
 from slo.strict_yaml import Fault
-from slo.verdict import NOT_A_RELEASE, ObjectiveResult, Verdict
+from slo.verdict import NOT_A_RELEASE, Baseline, ObjectiveResult, Verdict
 
 Level = Literal["error", "warning", "notice"]
 
@@ -22,13 +22,25 @@ def annotations(verdict: Verdict, file: str) -> Iterator[str]:
     """Yield a workflow command for each thing that a reader must know; `file` is the specification's path."""
     for problem in verdict.load.problems:
         yield _command("error", f"{verdict.gate}: the measurement failed", problem, file=file)
-    if verdict.load.healthy:
+    for warning in figures.budget_warnings(verdict.budget):
+        level: Level = "error" if verdict.verdict == "frozen" else "warning"
+        yield _command(level, f"{verdict.gate}: error budget", warning, file=file)
+    if verdict.load.healthy and verdict.verdict != "frozen":
         for result in verdict.objectives:
             yield from _objective(verdict, result, file)
+    if verdict.baseline is not None:
+        yield from _comparison(verdict, verdict.baseline, file)
     if verdict.faults:
         yield _command("notice", verdict.gate, f"{NOT_A_RELEASE} ({', '.join(verdict.faults)})")
     if verdict.releases:
-        yield _command("notice", f"{verdict.gate}: pass", figures.SENTENCES["pass"])
+        yield _command("notice", f"{verdict.gate}: pass", figures.sentence(verdict))
+
+
+def _comparison(verdict: Verdict, baseline: Baseline, file: str) -> Iterator[str]:
+    levels: dict[str | None, Level] = {"yes": "error", "inconclusive": "warning"}
+    if level := levels.get(baseline.regression):
+        word = "regression" if level == "error" else "inconclusive"
+        yield _command(level, f"{verdict.gate}: {word}", comparison.short(baseline), file=file)
 
 
 def fault_annotations(faults: Iterable[Fault], locate: Callable[[str], str]) -> Iterator[str]:

@@ -1,7 +1,9 @@
 """How figures are spelled, the same in every rendering."""
 
+from collections.abc import Iterator
 from typing import Final
 
+from slo.budget import Budgets
 from slo.gates import PER_SECOND, RATIO, SECONDS
 from slo.statistics import Outcome
 from slo.verdict import NOT_A_RELEASE, Cause, Load, ObjectiveResult, Verdict, Word
@@ -48,7 +50,7 @@ def amount(value: float | None, unit: str) -> str:
 
 def actual(result: ObjectiveResult) -> str:
     """Return what was measured; a percentile that falls on a request without an answer has no figure."""
-    unanswered = result.actual is None and result.total > 0
+    unanswered = result.actual is None and result.bad > 0
     return "no answer" if unanswered else amount(result.actual, result.unit)
 
 
@@ -105,7 +107,39 @@ def generator(load: Load) -> str:
     return ", ".join(parts) or "nothing is known of k6's own part"
 
 
+def sentence(verdict: Verdict) -> str:
+    """Return the verdict as a sentence."""
+    if verdict.baseline is None or verdict.baseline.regression is None:
+        return SENTENCES[verdict.verdict]
+    if verdict.verdict == "pass":
+        return "Every objective is met, and nothing is worse than the baseline."
+    undecided = any(result.outcome == "inconclusive" for result in verdict.objectives)
+    if verdict.verdict == "inconclusive" and not undecided:
+        return "Every objective is met, but the pairs can't decide whether it is worse than the baseline."
+    return SENTENCES[verdict.verdict]
+
+
 def warnings(verdict: Verdict) -> tuple[str, ...]:
-    """Return what must be said with every rendering: injected faults, and why a measurement failed."""
+    """Return what must be said with every rendering: injected faults, error budgets, and why a measurement failed."""
     injected = (f"{NOT_A_RELEASE} ({', '.join(verdict.faults)})",) if verdict.faults else ()
-    return (*injected, *verdict.load.problems)
+    return (*injected, *budget_warnings(verdict.budget), *verdict.load.problems)
+
+
+def budget_warnings(budgets: Budgets | None) -> Iterator[str]:
+    """Yield which error budgets are spent or not known, and why they did not count."""
+    if budgets is None:
+        return
+    if budgets.ignored:
+        yield f"The error budgets did not count: {budgets.ignored}"
+    words = {"spent": "the error budget is spent", "unknown": "nobody knows the error budget"}
+    for budget in (*budgets.spent, *budgets.unknown):
+        yield f"{budget.slo}: {words[budget.state]}: {budget.reason}"
+
+
+def source(verdict: Verdict) -> str:
+    """Return what was judged without a load, "" where one was sent."""
+    if verdict.source is None:
+        return ""
+    narrowed = f" with {', '.join(verdict.source.matchers)}" if verdict.source.matchers else ""
+    remarks = "".join(f"; {remark}" for remark in verdict.source.remarks)
+    return f"series of {verdict.source.seconds:g} s{narrowed}{remarks}; no load was sent"

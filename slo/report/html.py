@@ -6,8 +6,9 @@ from typing import Final
 from jinja2 import Environment, StrictUndefined
 
 from slo.evidence import Evidence
-from slo.report import charts, figures
+from slo.report import budgets, charts, comparison, figures, pairs_chart
 from slo.report.foreign import address, plain
+from slo.report.table import provenance
 from slo.verdict import NOT_A_RELEASE, Reconciliation, Verdict
 
 _TEMPLATE: Final = "report.html.j2"
@@ -40,12 +41,17 @@ def render_html(verdict: Verdict, evidence: Evidence) -> str:
         evidence=evidence,
         figures=figures,
         charts=charts,
+        comparison=comparison,
+        pairs_chart=pairs_chart,
+        pairs_charts=pairs_chart.pairs_charts(verdict.baseline) if verdict.baseline else (),
         services=services,
         drawn={trace.trace_id for trace in traces},
         time=charts.time_chart(evidence),
         distribution=charts.distribution(evidence),
         differences=_differences(verdict.reconciliation),
         not_a_release=NOT_A_RELEASE,
+        budgets=budgets,
+        provenance=provenance(verdict),
     )
 
 

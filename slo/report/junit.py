@@ -6,7 +6,7 @@ Form: https://github.com/testmoapp/junitxml. A missed objective is a failure; wh
 from collections.abc import Iterator
 from datetime import datetime
 
-from slo.report import figures
+from slo.report import comparison, figures
 from slo.report.foreign import attribute
 from slo.report.table import reconciliation_line
 from slo.verdict import NOT_A_RELEASE, ObjectiveResult, Verdict
@@ -14,7 +14,7 @@ from slo.verdict import NOT_A_RELEASE, ObjectiveResult, Verdict
 
 def render_junit(verdict: Verdict) -> str:
     """Return the JUnit XML document."""
-    cases = [*_objectives(verdict), _load(verdict), _reconciliation(verdict)]
+    cases = [*_objectives(verdict), *_comparison(verdict), *_budget(verdict), _load(verdict), *_reconciliation(verdict)]
     failures, errors = (sum(f"<{kind} " in case for case in cases) for kind in ("failure", "error"))
     seconds = (datetime.fromisoformat(verdict.ended) - datetime.fromisoformat(verdict.started)).total_seconds()
     suite = (
@@ -53,9 +53,25 @@ def _load(verdict: Verdict) -> str:
     return _case(verdict, "load", "" if verdict.load.healthy else "error", "; ".join(verdict.load.problems))
 
 
-def _reconciliation(verdict: Verdict) -> str:
+def _comparison(verdict: Verdict) -> Iterator[str]:
+    found = verdict.baseline
+    if found is not None:
+        # None: what was not compared says so, and what failed is an error of the load.
+        kind = {"yes": "failure", "inconclusive": "error", "no": "", None: ""}[found.regression]
+        yield _case(verdict, "baseline", kind, comparison.short(found))
+
+
+def _budget(verdict: Verdict) -> Iterator[str]:
+    if verdict.budget is not None:
+        kind = "failure" if verdict.budget.freezes else ""
+        yield _case(verdict, "error budget", kind, "; ".join(figures.budget_warnings(verdict.budget)))
+
+
+def _reconciliation(verdict: Verdict) -> Iterator[str]:
+    if verdict.source is not None or verdict.verdict == "frozen":
+        return
     disagree = verdict.reconciliation.agree is False
-    return _case(verdict, "reconciliation", "error" if disagree else "", reconciliation_line(verdict.reconciliation))
+    yield _case(verdict, "reconciliation", "error" if disagree else "", reconciliation_line(verdict.reconciliation))
 
 
 def _case(verdict: Verdict, name: str, kind: str, message: str) -> str:

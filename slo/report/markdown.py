@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Sequence
 
 from slo.evidence import Evidence
-from slo.report import figures
+from slo.report import budgets, comparison, figures
 from slo.report.foreign import address, cell, code, markdown
-from slo.report.table import reconciliation_line
+from slo.report.table import provenance
 from slo.verdict import Verdict
 
 
@@ -13,7 +13,15 @@ def render_markdown(verdict: Verdict, evidence: Evidence) -> str:
     """Return the report as GitHub-flavoured Markdown."""
     return (
         "\n".join(
-            [*_head(verdict), *_objectives(verdict), *_causes(verdict), *_load(verdict, evidence), *_links(verdict)]
+            [
+                *_head(verdict),
+                *_objectives(verdict),
+                *_budgets(verdict),
+                *_comparison(verdict),
+                *_causes(verdict),
+                *_load(verdict, evidence),
+                *_links(verdict),
+            ]
         )
         + "\n"
     )
@@ -22,15 +30,15 @@ def render_markdown(verdict: Verdict, evidence: Evidence) -> str:
 def _head(verdict: Verdict) -> Iterator[str]:
     yield f"# {markdown(verdict.gate)}: {verdict.verdict}"
     yield ""
-    yield figures.SENTENCES[verdict.verdict]
+    yield figures.sentence(verdict)
     yield ""
     for warning in figures.warnings(verdict):
         yield f"> **{markdown(warning)}**"
         yield ""
     release = " ".join(filter(None, (verdict.release.version, verdict.release.commit)))
-    yield f"Profile {code(verdict.profile)} against {code(verdict.url)}, {markdown(verdict.started)}" + (
-        f", release {code(release)}." if release else "."
-    )
+    against = f" against {code(verdict.url)}" if verdict.url else ""
+    how = f"Series of {code(verdict.url)}" if verdict.source else f"Profile {code(verdict.profile)}{against}"
+    yield f"{how}, {markdown(verdict.started)}" + (f", release {code(release)}." if release else ".")
     yield ""
 
 
@@ -50,6 +58,30 @@ def _objectives(verdict: Verdict) -> Iterator[str]:
     for result in verdict.objectives:
         if result.outcome != "met":
             yield f"- {markdown(figures.title(result))}: {markdown(result.reason)}"
+    yield ""
+
+
+def _budgets(verdict: Verdict) -> Iterator[str]:
+    if verdict.budget is None or not verdict.budget.slos:
+        return
+    yield f"## Error budgets at {markdown(verdict.budget.at)}"
+    yield ""
+    yield from table(budgets.HEADER, [(markdown(each.slo), *budgets.row(each)) for each in verdict.budget.slos])
+    for each in verdict.budget.slos:
+        yield f"- {markdown(each.slo)}: {markdown(each.reason)}"
+    yield ""
+
+
+def _comparison(verdict: Verdict) -> Iterator[str]:
+    if verdict.baseline is None:
+        return
+    yield "## Beside the baseline"
+    yield ""
+    rows = [each.cells for each in comparison.compared(verdict.baseline)]
+    if rows:
+        yield from table(comparison.HEADER, rows)
+    for sentence in comparison.sentences(verdict.baseline):
+        yield f"- {markdown(sentence)}"
     yield ""
 
 
@@ -75,6 +107,9 @@ def _causes(verdict: Verdict) -> Iterator[str]:
 
 def _load(verdict: Verdict, evidence: Evidence) -> Iterator[str]:
     load = verdict.load
+    if verdict.source or verdict.verdict == "frozen":
+        yield markdown(provenance(verdict))
+        return
     yield "## Load"
     yield ""
     yield (
@@ -95,7 +130,7 @@ def _load(verdict: Verdict, evidence: Evidence) -> Iterator[str]:
         for row in evidence.endpoints
     ]
     yield from table(("endpoint", "requests", "P50", "P99", "slow", "failed"), rows)
-    yield markdown(reconciliation_line(verdict.reconciliation))
+    yield markdown(provenance(verdict))
 
 
 def _links(verdict: Verdict) -> Iterator[str]:

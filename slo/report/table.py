@@ -8,10 +8,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from slo.report import figures
+from slo.report import budgets, comparison, figures
 from slo.report.foreign import plain
 from slo.statistics import Outcome
-from slo.verdict import Reconciliation, Verdict
+from slo.verdict import Baseline, Reconciliation, Verdict
 
 _STYLES: Final[dict[Outcome, str]] = {"met": "green", "missed": "bold red", "inconclusive": "yellow"}
 # A pipe has no width; a line of a log may be this long.
@@ -23,6 +23,8 @@ def print_verdict(verdict: Verdict, file: IO[str]) -> None:
     terminal = file.isatty()
     console = Console(file=file, width=None if terminal else _PIPE_WIDTH, highlight=False, emoji=False, soft_wrap=True)
     console.print(_table(verdict), soft_wrap=False)
+    if verdict.baseline is not None and verdict.baseline.regression is not None:
+        console.print(_beside(verdict.baseline), soft_wrap=False)
     for line in _lines(verdict):
         console.print(line)
 
@@ -40,19 +42,42 @@ def _table(verdict: Verdict) -> Table:
     return table
 
 
+def _beside(baseline: Baseline) -> Table:
+    table = Table(*comparison.HEADER, box=box.SIMPLE_HEAD, pad_edge=False)
+    for each in comparison.compared(baseline):
+        *cells, regression = each.cells
+        kind: Outcome = comparison.KINDS[each.ratio.regression] if each.ratio else "inconclusive"
+        table.add_row(*map(Text, cells), Text(regression, style=_STYLES[kind]))
+    return table
+
+
 def _lines(verdict: Verdict) -> Iterator[Text]:
     style = "green" if verdict.verdict == "pass" else "bold red"
-    yield Text.assemble((verdict.verdict.upper(), style), f"  {figures.SENTENCES[verdict.verdict]}")
+    yield Text.assemble((verdict.verdict.upper(), style), f"  {figures.sentence(verdict)}")
     for warning in figures.warnings(verdict):
         yield Text(f"  ! {plain(warning)}")
     for result in verdict.objectives:
         if result.outcome != "met":
             yield Text(f"  {plain(figures.title(result))}: {result.bad} bad of {result.total}; {plain(result.reason)}")
+    for sentence in comparison.sentences(verdict.baseline) if verdict.baseline else ():
+        yield Text(f"  {plain(sentence)}")
     for cause in verdict.causes:
         trace = f", e.g. trace {plain(cause.trace_ids[0])}" if cause.trace_ids else ""
         where = f"{plain(figures.place(cause))} ({plain(cause.endpoint)}{trace})"
         yield Text(f"  {plain(cause.objective)}: {cause.share:.0%} in {where}")
-    yield Text(f"  {reconciliation_line(verdict.reconciliation)}", style="dim")
+    for budget in verdict.budget.slos if verdict.budget else ():
+        left = dict(zip(budgets.HEADER[1:], budgets.row(budget), strict=True))["budget left"]
+        yield Text(f"  {plain(budget.slo)}: {left} of the error budget left", style="dim")
+    yield Text(f"  {provenance(verdict)}", style="dim")
+
+
+def provenance(verdict: Verdict) -> str:
+    """Return in one line what the figures rest on: requests that are accounted for, or the series of a window."""
+    if said := figures.source(verdict):
+        return plain(said)
+    if verdict.verdict == "frozen":
+        return "no load was sent"
+    return reconciliation_line(verdict.reconciliation)
 
 
 def reconciliation_line(found: Reconciliation) -> str:
