@@ -1,0 +1,89 @@
+"""The whole chain on a real shop: what it counts, what Prometheus records of it by the committed rules, and whom that wakes."""
+
+import subprocess
+from collections import Counter
+
+import pytest
+
+from tests.stack.shop_story import RULES, told
+from tests.stack.time_lapse import scenario, series
+
+pytestmark = pytest.mark.timeout(300)
+
+RECORDED = '{__name__=~"slo:.*|sloth_slo_info"}'
+# What is counted 5 minutes at a time, and what is made of that: nothing of it is there after two.
+OF_FIVE_MINUTES = {
+    "slo:sli_bad:increase5m",
+    "slo:sli_total:increase5m",
+    "slo:sli_error:ratio_rate30d",
+    "slo:period_burn_rate:ratio",
+    "slo:period_error_budget_remaining:ratio",
+}
+
+
+@pytest.fixture(scope="module")
+def story(prometheus, tmp_path_factory):
+    with told(prometheus, tmp_path_factory.mktemp("story")) as story:
+        yield story
+
+
+def test_every_rule_is_loaded_and_evaluated_without_an_error(story):
+    rules = story.server.rules()
+    recorded = [rule["name"] for rule in rules if rule["type"] == "recording"]
+    assert sorted(recorded) == sorted(record.name for record in story.records())
+    assert {(rule["name"], rule.get("lastError")) for rule in rules if rule["health"] == "err"} == set()
+    assert {rule["name"] for rule in rules if rule["health"] != "ok"} <= OF_FIVE_MINUTES
+
+
+def test_every_series_that_the_rules_promise_is_recorded(story):
+    found = [each["metric"].items() for each in story.server.query(RECORDED)]
+    missing = [
+        record
+        for record in story.records()
+        if not any({("__name__", record.name), *record.labels} <= labels for labels in found)
+    ]
+    assert {record.name for record in missing} <= OF_FIVE_MINUTES
+    assert len(found) == len(story.records()) - len(missing)
+
+
+def test_a_healthy_shop_wakes_nobody(story):
+    seconds = int(story.calm_until - story.began)
+    assert seconds > 30
+    assert story.server.query(f"max_over_time(ALERTS[{seconds}s])", story.calm_until) == []
+
+
+def test_a_failing_statement_pages_and_names_who_is_to_come(story):
+    pages = story.server.query('max_over_time(ALERTS{alertstate="firing",severity="page"}[1m])', story.ended)
+    fired = {(page["metric"]["alertname"], page["metric"]["notify"]) for page in pages}
+    assert {("GatewayAvailabilityOutage", "on-call"), ("ProductAvailabilityOutage", "on-call")} <= fired
+    # Others only as far as the failure reaches: nobody is sent to a service that has none.
+    assert not {name for name, _ in fired if name.startswith(("Order", "Payment", "User"))}
+
+
+def test_in_slow_motion_all_that_is_recorded_and_fired_is_as_promised(story, promtool, tmp_path):
+    inputs = series(story.server, story.selectors(), story.began, story.ended)
+    calm, whole = (int(end - story.began) for end in (story.calm_until, story.ended))
+    promised = Counter(
+        (f"__name__={record.name}", f"sloth_id={dict(record.labels)['sloth_id']}") for record in story.records()
+    )
+    paged = 'count by (alertname) (ALERTS{alertstate="firing",alertname=~"Gateway.*|Product.*",severity="page"})'
+    outage = (
+        "GatewayAvailabilityFastBurn",
+        "GatewayAvailabilityOutage",
+        "ProductAvailabilityFastBurn",
+        "ProductAvailabilityOutage",
+    )
+    path = tmp_path / "slow-motion.yaml"
+    path.write_text(
+        scenario(
+            RULES,
+            inputs,
+            [
+                (f"count by (__name__, sloth_id) ({RECORDED})", calm, promised),
+                ("count_over_time(ALERTS[1h])", calm, {}),
+                (paged, whole, {(f"alertname={name}",): 1 for name in outage}),
+            ],
+        )
+    )
+    done = subprocess.run([promtool, "test", "rules", path], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr + done.stdout
