@@ -11,7 +11,7 @@ run, and multiplied by the requests of the next one, which is to last as long. F
 up to the ratio of the rates, where a burst held a few requests only: learn from runs at the rate that is judged.
 
 Learned from are runs that passed *and* runs that stayed undecided. Those that passed are the ones that had no burst: in a
-simulation of bursty releases (benchmarks/gate/learned.py) they alone teach a floor of 1, which is nothing.
+simulation of bursty releases they alone teach next to nothing (docs/statistics.md, "floor from those that passed").
 """
 
 from collections.abc import Iterable, Sequence
@@ -28,6 +28,9 @@ from slo.verdict import Verdict
 
 # Fewer runs say too little about their variance: 4 degrees of freedom put it between a third and eight times.
 FEWEST_RUNS: Final = 5
+# What happened in fewer runs is an accident of those runs, from which neither size nor frequency can be told; a floor
+# from one of them would keep the next thirty from passing.
+FEWEST_TELLING: Final = 3
 # What was longer ago is another service by now.
 MOST_RUNS: Final = 30
 # Relative difference of two lengths that are one plan.
@@ -134,15 +137,16 @@ def design_effect_floor(runs: Sequence[Sequence[Block]], requests: int) -> float
     The runs are of comparable releases and of the next one's length; their rates may differ. The larger of two: the
     excess between runs (each run is one block; it sees bursts that are rarer than a run is long), and the mean of those
     within the runs, unbiased where one run's own scatters (it averages many times as many blocks). 1 when there are
-    fewer than 5 runs with requests, or none of them had a bad one: they know nothing.
+    fewer than 5 runs with requests, or fewer than 3 of them with a bad one: they know nothing.
 
     A release that was worse than its neighbours widens the variance between runs: hand over none that failed. A history of few bad requests knows small bursts only: its floor is too low for a release whose bursts are
     larger.
     """
     measured = [run for run in runs if any(block.total for block in run)]
-    if len(measured) < FEWEST_RUNS:
+    telling = [run for run in measured if 0 < (whole := _whole(run)).bad < whole.total]
+    if len(measured) < FEWEST_RUNS or len(telling) < FEWEST_TELLING:
         return 1.0
-    return 1.0 + requests * max(0.0, _between(measured), _within(measured))
+    return 1.0 + requests * max(0.0, _between(measured), _within(telling))
 
 
 def _between(runs: Sequence[Sequence[Block]]) -> float:
@@ -153,8 +157,7 @@ def _between(runs: Sequence[Sequence[Block]]) -> float:
 
 def _within(runs: Sequence[Sequence[Block]]) -> float:
     """Return the mean excess of the design effects within runs, per request of a run."""
-    telling = [(run, whole) for run in runs if 0 < (whole := _whole(run)).bad < whole.total]
-    return fmean((design_effect(run, floor=0.0) - 1) / whole.total for run, whole in telling) if telling else 0.0
+    return fmean((design_effect(run, floor=0.0) - 1) / _whole(run).total for run in runs)
 
 
 def _whole(run: Sequence[Block]) -> Block:

@@ -65,13 +65,19 @@ def test_runs_of_different_rates_teach_one_floor():
 
 def test_what_is_rarer_than_a_run_is_long_shows_between_runs():
     # Within each run all blocks are alike: only the runs differ.
-    runs = [[Block(750, bad)] * 6 for bad in (0, 0, 30, 0, 0, 0, 30, 0)]
+    runs = [[Block(750, bad)] * 6 for bad in (0, 0, 30, 0, 0, 30, 30, 0)]
     assert design_effect_floor(runs, REQUESTS) > 50
 
 
 def test_what_shows_within_runs_counts_too():
     runs = [[Block(750, 60), *[Block(750, 0)] * 5]] * 8
     assert design_effect_floor(runs, REQUESTS) > 30
+
+
+def test_what_happened_in_two_runs_of_thirty_is_an_accident_and_no_habit():
+    quiet, stalled = [Block(750, 0)] * 6, [Block(750, 100), *[Block(750, 0)] * 5]
+    assert design_effect_floor([*[quiet] * 28, stalled, stalled], REQUESTS) == 1
+    assert design_effect_floor([*[quiet] * 27, *[stalled] * 3], REQUESTS) > 10
 
 
 @pytest.mark.parametrize("runs", [[], [[Block(750, 30)] * 6] * 4, [[Block(0, 0)] * 6] * 20, [[Block(750, 0)] * 6] * 20])
