@@ -29,6 +29,8 @@ _OPEN_ACCOUNT: Final = Statement(
     """,
 )
 _BALANCE: Final = Statement("SELECT accounts", "SELECT balance, currency FROM accounts WHERE user_id = %s")
+# The new balance is reckoned from the row as it was locked. Reckoned from `accounts.balance`, it is tried first on the row
+# as the statement's snapshot has it, and its constraint refuses a charge that money given back meanwhile covers.
 _TAKE: Final = Statement(
     "INSERT payments",
     """
@@ -43,8 +45,8 @@ _TAKE: Final = Statement(
         FROM account
         ON CONFLICT (order_id) DO NOTHING RETURNING *
     ), taken AS (
-        UPDATE accounts SET balance = accounts.balance - payment.amount FROM payment
-        WHERE accounts.user_id = payment.user_id AND payment.state = 'pending'
+        UPDATE accounts SET balance = account.balance - payment.amount FROM account, payment
+        WHERE accounts.user_id = account.user_id AND payment.state = 'pending'
     ), entry AS (
         INSERT INTO entries (user_id, kind, payment_id, amount)
         SELECT user_id, 'charge', id, -amount FROM payment WHERE state = 'pending'

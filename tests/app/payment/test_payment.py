@@ -1,6 +1,7 @@
 """Charges, cancellations and refunds against the running service."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -27,6 +28,7 @@ from app.rpc.payment.v1 import payment_pb2 as pb
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 OPENING = 10_000_000
+PATIENCE = 10.0
 
 
 async def test_an_account_opens_with_the_configured_balance(till: Any):
@@ -56,6 +58,27 @@ async def test_charges_at_once_never_take_more_than_there_is(till: Any):
     outcomes = await asyncio.gather(*(till.charge(user, OPENING // 3) for _ in range(10)), return_exceptions=True)
     assert sum(isinstance(o, InsufficientFunds) for o in outcomes) == 7
     assert await till.balance(user) == OPENING - 3 * (OPENING // 3)
+
+
+async def test_money_given_back_while_a_charge_waits_for_the_account_covers_it(till: Any):
+    user = new_id()
+    spent = await till.charge(user, OPENING)
+    async with till.resources.pool.connection() as conn, conn.transaction():
+        # What a refund does first: the charge starts with a balance of 0 in its snapshot, and waits for this.
+        await conn.execute("UPDATE accounts SET balance = balance + %s WHERE user_id = %s", (OPENING, user))
+        waiting = asyncio.ensure_future(till.charge(user, 500))
+        await waits_for_a_lock(till)
+    assert (await waiting).state == "charged"
+    assert await till.balance(user) == OPENING - 500
+    assert (await till.payment(spent.order_id)).state == "charged"
+
+
+async def waits_for_a_lock(till: Any) -> None:
+    query = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    ends = time.monotonic() + PATIENCE
+    while not await till.rows(query):
+        assert time.monotonic() < ends, "nobody waits for a lock"
+        await asyncio.sleep(0.01)
 
 
 async def test_what_the_balance_does_not_cover_is_refused_the_same_again(till: Any):
