@@ -195,6 +195,12 @@ def test_users_who_all_wait_are_the_shops_fault(shop: Served, data: Path, tmp_pa
     load = run(Profile(name="slow", load=Arrivals(rate=50, users=5), seconds=1), shop.url, data, tmp_path / "k6")
     assert load.problems == ()
     assert load.dropped_iterations > 20
+    begin = load.window[0]
+    moments = [drop.at - begin for drop in load.drops]
+    # Each is said when it should have begun: from the sixth request on, and for as long as all users wait.
+    assert len(moments) == load.dropped_iterations
+    assert 0.08 < min(moments) < max(moments) < 1.1
+    assert max(moments) - min(moments) > 0.5
 
 
 def test_users_who_are_busy_without_a_request_are_our_fault(shop: Served, data: Path, tmp_path: Path) -> None:
