@@ -23,7 +23,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 
 from slo.gates import Gate, Objective
-from slo.statistics import Block, design_effect
+from slo.statistics import FEWEST_BLOCKS, MOST_BLOCKS, Block, design_effect
 from slo.verdict import Verdict
 
 # Fewer runs say too little about their variance: 4 degrees of freedom put it between a third and eight times.
@@ -52,6 +52,10 @@ class BlockCount(msgspec.Struct, frozen=True, array_like=True):
             raise ValueError(f"{self.bad} bad ones of {self.total} requests")
 
 
+# As many as the rule makes of any run (`block_count`); from a single one no variance can be told.
+_Blocks = Annotated[tuple[BlockCount, ...], msgspec.Meta(min_length=FEWEST_BLOCKS, max_length=MOST_BLOCKS)]
+
+
 class FormerRun(msgspec.Struct, frozen=True, kw_only=True):
     """A run as it is kept: one line of a file.
 
@@ -66,9 +70,7 @@ class FormerRun(msgspec.Struct, frozen=True, kw_only=True):
     profile: _Word
     target: _Word
     seconds: Annotated[float, msgspec.Meta(gt=0, le=10**7)]
-    counts: Annotated[
-        dict[_Word, Annotated[tuple[BlockCount, ...], msgspec.Meta(max_length=1000)]], msgspec.Meta(max_length=1000)
-    ]
+    counts: Annotated[dict[_Word, _Blocks], msgspec.Meta(max_length=1000)]
 
 
 def counted(objective: Objective) -> str:

@@ -5,6 +5,8 @@ from random import Random
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from slo.gate import evaluate
 from slo.gates import Objective
@@ -138,7 +140,8 @@ def test_what_a_result_shows_is_all_that_its_interval_is_made_from():
 
 
 @pytest.mark.parametrize(
-    "changes", [{"profile": "ramp"}, {"seconds": 60.0}, {"counts": {counted(replace(ERRORS, endpoint="GET /x")): []}}]
+    "changes",
+    [{"profile": "ramp"}, {"seconds": 60.0}, {"counts": {counted(replace(ERRORS, endpoint="GET /x")): [[750, 1]] * 6}}],
 )
 def test_only_runs_of_the_same_load_length_and_objective_are_compared(changes):
     assert past_of([kept(1, 2, 3, 4, 5, 6, **changes)] * 6, ERRORS, "smoke", 30.0) == Past()
@@ -154,10 +157,14 @@ def test_the_latest_runs_alone_are_learned_from():
     assert past_of(runs, ERRORS, "smoke", 30.0).floor(REQUESTS) == 1
 
 
-def test_a_run_is_kept_with_the_blocks_of_every_share_that_it_judged():
-    run = make_run(GATE)
-    judged = evaluate(run.facts()).verdict
-    found = former_run(judged, run.facts().gate, "https://shop.example.org")
+@pytest.fixture(scope="module")
+def judged():
+    """The verdict on an undisturbed run."""
+    return evaluate(make_run(GATE).facts()).verdict
+
+
+def test_a_run_is_kept_with_the_blocks_of_every_share_that_it_judged(judged):
+    found = former_run(judged, GATE, "https://shop.example.org")
     assert msgspec.json.decode(msgspec.json.encode(found), type=FormerRun) == found
     assert (found.verdict, found.seconds, found.profile) == ("pass", judged.load.seconds, judged.profile)
     shares = [result for result in judged.objectives if result.bad_share_interval]
@@ -166,26 +173,24 @@ def test_a_run_is_kept_with_the_blocks_of_every_share_that_it_judged():
 
 
 @pytest.mark.parametrize("word", ["fail", "regression", "error", "frozen"])
-def test_a_release_that_was_not_kept_teaches_nothing(word):
-    run = make_run(GATE)
-    judged = evaluate(run.facts()).verdict
-    assert former_run(msgspec.structs.replace(judged, verdict=word), run.facts().gate, "") is None
+def test_a_release_that_was_not_kept_teaches_nothing(word, judged):
+    assert former_run(msgspec.structs.replace(judged, verdict=word), GATE, "") is None
 
 
-def test_a_run_that_was_disturbed_on_purpose_or_ended_early_teaches_nothing():
-    run = make_run(GATE)
-    judged = evaluate(run.facts()).verdict
+def test_a_run_that_was_disturbed_on_purpose_or_ended_early_teaches_nothing(judged):
     load = msgspec.structs.replace(judged.load, stopped_after=20.0)
     for changes in ({"faults": ("payment.charge=error",)}, {"load": load}):
-        assert former_run(msgspec.structs.replace(judged, **changes), run.facts().gate, "") is None
+        assert former_run(msgspec.structs.replace(judged, **changes), GATE, "") is None
 
 
 @pytest.mark.parametrize(
     "changes",
     [
-        {"counts": {"failed: all requests": [[1, 2]]}},
-        {"counts": {"failed: all requests": [[-1, -1]]}},
-        {"counts": {"failed: all requests": [[10**12, 0]]}},
+        {"counts": {"failed: all requests": [[1, 2]] * 6}},
+        {"counts": {"failed: all requests": [[-1, -1]] * 6}},
+        {"counts": {"failed: all requests": [[10**12, 0]] * 6}},
+        {"counts": {"failed: all requests": [[750, 1]] * 5}},
+        {"counts": {"failed: all requests": [[750, 1]] * 17}},
         {"seconds": 0},
         {"verdict": "fail"},
         {"schema": 2},
@@ -194,3 +199,18 @@ def test_a_run_that_was_disturbed_on_purpose_or_ended_early_teaches_nothing():
 def test_a_kept_run_that_cannot_be_is_refused(changes):
     with pytest.raises(msgspec.ValidationError):
         kept(**changes)
+
+
+counts = st.tuples(st.integers(0, 10**9), st.integers(0, 10**9)).map(lambda pair: [max(pair), min(pair)])
+histories = st.lists(st.lists(counts | st.just([750, 0]) | st.just([750, 40]), min_size=6, max_size=16), max_size=40)
+REQUESTED = {bad: requests(bad) for bad in (0, 10, 30, 45, 60, 100, 2000)}
+
+
+@given(histories, st.sampled_from(sorted(REQUESTED)))
+def test_whatever_a_history_holds_it_only_makes_a_verdict_more_careful(histories, bad):
+    past = past_of([kept(counts={counted(ERRORS): blocks}) for blocks in histories], ERRORS, "smoke", 30.0)
+    alone, found = judge(ERRORS, REQUESTED[bad], LOAD), judge(ERRORS, REQUESTED[bad], LOAD, past)
+    assert found.outcome in {alone.outcome, "inconclusive"}
+    low, high = found.bad_share_interval
+    assert low <= alone.bad_share_interval[0] + 1e-9
+    assert high >= alone.bad_share_interval[1] - 1e-9
