@@ -15,7 +15,7 @@ from slo.judge import judge
 from slo.load import LoadFacts
 from slo.openslo.loading import load_gate
 from slo.statistics import Block, decide_share, share_interval
-from tests.slo.synthetic import BEGIN, CHECKOUT, MadeSample, make_run
+from tests.slo.synthetic import BEGIN, CHECKOUT, MadeSample
 
 EACH = 750
 REQUESTS = 6 * EACH
@@ -158,9 +158,9 @@ def test_the_latest_runs_alone_are_learned_from():
 
 
 @pytest.fixture(scope="module")
-def judged():
+def judged(undisturbed):
     """The verdict on an undisturbed run."""
-    return evaluate(make_run(GATE).facts()).verdict
+    return evaluate(undisturbed.facts()).verdict
 
 
 def test_a_run_is_kept_with_the_blocks_of_every_share_that_it_judged(judged):
