@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -166,9 +167,26 @@ def _two_addresses(opponent: Opponent, run: RunFolder, job: Job) -> Sides:
     run.state.mkdir(mode=0o700, exist_ok=True)
     data = {turn: run.state / f"{turn}.json" if filled else None for turn in ("baseline", "candidate")}
     return {
-        "baseline": Side(turn="baseline", url=opponent.name, admin=admin, data=data["baseline"]),
-        "candidate": Side(turn="candidate", url=job.url, admin=admin, data=data["candidate"]),
+        "baseline": Side(
+            turn="baseline",
+            url=opponent.name,
+            admin=admin,
+            data=data["baseline"],
+            ended=partial(_silent, opponent.name),
+        ),
+        "candidate": Side(
+            turn="candidate", url=job.url, admin=admin, data=data["candidate"], ended=partial(_silent, job.url)
+        ),
     }
+
+
+def _silent(url: str) -> str:
+    """Say that nothing answers any more: a server that is gone has not become slower."""
+    try:
+        require_answer(url)
+    except MeasurementFailed as error:
+        return str(error)
+    return ""
 
 
 @contextmanager

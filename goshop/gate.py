@@ -109,9 +109,9 @@ def run_gate(options: Options) -> Outcome:
     if options.source == "prometheus":
         return _run_source(options)
     _require_load(options)
+    opponent = settle(options.baseline, options.pairs, options.url, _shortened(PROFILES[PAIRED], options))
     job = _job(options)
     asked = asked_budgets(options.prometheus, options.ignore_budget, slos_of(options.gate))
-    opponent = settle(options.baseline, options.pairs, options.url, _shortened(PROFILES[PAIRED], options))
     if options.out is not None:
         # Said before a minute of load, not after it.
         with _writable(options.out):
@@ -122,6 +122,8 @@ def run_gate(options: Options) -> Outcome:
         budgets = asked.budgets() if asked else None
         if budgets and budgets.freezes:
             judgement = frozen(job.gate, job.release, budgets, url=job.url, profile=job.profile.name)
+            if opponent is not None:
+                judgement = judge_beside(opponent, run, options.root, job, judgement)
             return Outcome(judgement, _report(options.out or run.path, judgement), run)
         if opponent is not None:
             opponent = prepare(opponent, run, options.root, job)
