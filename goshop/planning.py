@@ -14,12 +14,17 @@ from slo.throughput import completion_budget
 
 # Mean latency in s at which a closed model's rate is estimated.
 _LATENCY: Final = 0.2
+BURSTS: Final = " It takes so many because former runs had bursts of bad requests (--history none leaves them out)."
 
 
 def plan_line(gate: Gate, profile: Profile, history: Sequence[FormerRun] = ()) -> str:
     """Return the sentence; "" where the rate is not known before the load has run. `history`: former runs of the target."""
     needs = list(_needs(gate, profile, history))
-    return plan_sentence(needs, profile.seconds) if needs else ""
+    if not needs:
+        return ""
+    short = {need.asked.name for need in needs if not need.within(profile.seconds)}
+    alone = {need.asked.name for need in _needs(gate, profile, ()) if not need.within(profile.seconds)}
+    return plan_sentence(needs, profile.seconds) + (BURSTS if short - alone else "")
 
 
 def _needs(gate: Gate, profile: Profile, history: Sequence[FormerRun]) -> Iterator[Need]:

@@ -142,7 +142,9 @@ def test_where_the_file_is():
 def test_what_former_runs_ask_for_is_told_before_the_load_starts():
     gate = load_gate(CHECKOUT)
     assert "30 s can decide every objective" in plan_line(gate, SMOKE)
-    assert '30 s cannot pass "error-rate"' in plan_line(gate, SMOKE, tuple(map(made, range(20))))
+    said = plan_line(gate, SMOKE, tuple(map(made, range(20))))
+    assert '30 s cannot pass "error-rate"' in said
+    assert said.endswith("because former runs had bursts of bad requests (--history none leaves them out).")
 
 
 def test_the_command_learns_from_a_file_and_keeps_its_run_there(tmp_path):
