@@ -11,9 +11,7 @@ from slo.gate import Judgement
 from slo.load import LoadFacts
 from slo.pairs import (
     PERCENTILE,
-    SLOW_TOLERATED,
     STRICT,
-    TOLERATED,
     WITH_MARGIN,
     Comparison,
     Design,
@@ -80,8 +78,8 @@ def compare_pairs(pairs: Sequence[Pair], against: Against) -> Baseline:
         regression=found.regression,
         reason=found.reason,
         slow_above=None if math.isinf(found.slow_above) else found.slow_above,
-        latency=_ratio(found.latency, TOLERATED),
-        slow=_ratio(found.slow, SLOW_TOLERATED),
+        latency=_ratio(found.latency),
+        slow=_ratio(found.slow),
         pairs=tuple(_of_runs(number, pair, found) for number, pair in enumerate(pairs)),
     )
 
@@ -104,7 +102,7 @@ def _word(verdict: Verdict, baseline: Baseline, *, measured: bool) -> Word:
     return conclude(verdict.objectives, measured=measured, regression=baseline.regression or "no")
 
 
-def _ratio(found: RatioBound | None, tolerated: float) -> Ratio | None:
+def _ratio(found: RatioBound | None) -> Ratio | None:
     if found is None:
         return None
     return Ratio(
@@ -114,7 +112,7 @@ def _ratio(found: RatioBound | None, tolerated: float) -> Ratio | None:
         noise=found.noise,
         alpha=found.alpha,
         margin=found.margin,
-        tolerated=tolerated,
+        tolerated=found.tolerated,
         detectable=found.detectable,
         regression=found.regression,
     )

@@ -173,7 +173,7 @@ class Baseline(msgspec.Struct, frozen=True):
     """What was compared with, and what the pairs of runs say; `regression` is null, with the `reason`, where nothing was compared.
 
     `name` is as it was asked for, an address or a revision, `commit` what the revision is. `planned` is how many pairs
-    were to be run. `latency` is the ratio of the P99, `slow` of the shares above `slow_above`, the baseline's pooled P99.5 in s;
+    were to be run. `latency` is the ratio of the P99, `slow` of the shares above `slow_above`, a quarter more than the baseline's pooled P99.5, in s;
     null where it falls on requests without a good answer.
     """
 

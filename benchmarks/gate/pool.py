@@ -30,7 +30,7 @@ DESIGNS: Final = {"10 pairs at 1 %": STRICT, "6 pairs at 5 %, margin 5 %": WITH_
 class Tally:
     """What random pairings of a pool said, in shares of the pairings.
 
-    `latency` and `slow`: a regression of the P99, of the share above the baseline's P99.5. `either`: of one of them.
+    `latency` and `slow`: a regression of the P99, of the share of slow requests. `either`: of one of them.
     `none`: no regression, with reassurance. `noise`: standard deviation of the log ratios of P99 as the pool has it;
     `stated`: the power for the P99 that follows from it, for a change whose P99 is known. `first` has what was said of
     the first pairings, for P99, slow share and both, as letters (y, n, i), for a test to make again.
@@ -56,13 +56,18 @@ def pairings(
 
     In each draw no run is used twice: twice as many runs as the design has pairs are needed, else `ValueError`.
     """
+    return [compare(pairs, design) for pairs in drawn_pairs(pool, candidates, design, draws, seed)]
+
+
+def drawn_pairs(
+    pool: Sequence[Run], candidates: Sequence[Run], design: Design, draws: int, seed: int = 0
+) -> Iterator[list[Pair]]:
+    """Draw the pairs of `pairings`."""
     dice = Random(seed)  # noqa: S311 - the same pairings every time
-    found = []
     for _ in range(draws):
         drawn = dice.sample(range(len(pool)), 2 * design.pairs)
         sides = zip(drawn[: design.pairs], drawn[design.pairs :], strict=True)
-        found.append(compare([Pair(pool[left], candidates[right]) for left, right in sides], design))
-    return found
+        yield [Pair(pool[left], candidates[right]) for left, right in sides]
 
 
 def slower(run: Run, increase: float = SLOWER) -> Run:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Final
 
-from slo.pairs import SLOW_PERCENTILE, Regression
+from slo.pairs import SLOW_FACTOR, SLOW_PERCENTILE, Regression
 from slo.report import figures
 from slo.statistics import Outcome
 from slo.verdict import Baseline, PairedRun, PairOfRuns, Ratio
@@ -68,7 +68,7 @@ def sentences(baseline: Baseline) -> Iterator[str]:
         return
     yield (
         f"Against {title(baseline)}: {len(baseline.pairs)} interleaved pairs of runs ({baseline.profile}). Slower than means "
-        f"the P{SLOW_PERCENTILE:g} of the baseline's runs together; a failed request is slower than any."
+        f"{SLOW_FACTOR - 1:.0%} above the P{SLOW_PERCENTILE:g} of the baseline's runs together; a failed request is slower than any."
     )
     for each in compared(baseline):
         if each.ratio is not None:
