@@ -69,7 +69,7 @@ def record(*, runs: int, changed: int, seconds: float, warmup: float, out: Path)
 
     asked = Recording(runs, changed, seconds, warmup)
     say(
-        f"{runs} runs of {seconds:g} s: about {asked.total_seconds / 60:.0f} minutes; Ctrl-C ends it and leaves nothing"
+        f"{runs} + {changed} runs of {seconds:g} s: about {asked.total_seconds / 60:.0f} minutes; Ctrl-C ends it and leaves nothing"
     )
     try:
         out.parent.mkdir(parents=True, exist_ok=True)

@@ -19,8 +19,8 @@ from benchmarks.gate.pool import (
     SLOW_PATH,
     SLOW_PATH_SECONDS,
     SLOWER,
+    drawn_pairs,
     kept,
-    pairings,
     shares,
     slower,
     with_slow_path,
@@ -32,14 +32,16 @@ from slo.pairs import (
     SLOW_ALPHA,
     SLOW_PERCENTILE,
     TOLERATED,
-    Comparison,
     Design,
     Pair,
     Run,
     bound,
     compare,
+    log_share,
     pooled_percentile,
     power,
+    slow_limit,
+    slow_log_ratios,
 )
 
 INCREASES: Final = (0.0, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2)
@@ -69,7 +71,8 @@ class Row:
     """What the pairings said, in shares of them: a regression of the P99, of the slow share, of `either`; `none` with reassurance.
 
     `stated` and `slow_stated`: the power (the rate of false alarms where nothing has changed) that follows from the noise.
-    `low` and `high`: what random pairings of normal runs found where `stated` was to be expected. `first`: what the first
+    `at_percentile`: of the slow share, if what is slow began at the P99.5 itself and not a quarter above it. `low` and
+    `high`: what random pairings of normal runs found where `stated` was to be expected. `first`: what the first
     pairings said, for a test to make again.
     """
 
@@ -83,6 +86,7 @@ class Row:
     high: float | None
     slow: float
     slow_stated: float
+    at_percentile: float
     either: float
     none: float
     first: str
@@ -115,38 +119,30 @@ def rows(pool: Sequence[Run], candidates: Sequence[Run] = (), draws: int = DRAWS
     in_the_shop = [Change(IN_THE_SHOP, None, candidates)] if candidates else []
     for name, design in DESIGNS.items():
         for change in made:
-            yield _row(pool, change, RANDOM, name, pairings(pool, change.runs, design, draws=draws))
+            yield _row(pool, change, RANDOM, name, list(drawn_pairs(pool, change.runs, design, draws)))
         for change in made[:2]:
-            yield _row(pool, change, NEIGHBOURS, name, neighbour_pairings(pool, change.runs, design, draws))
+            yield _row(pool, change, NEIGHBOURS, name, list(neighbour_pairs(pool, change.runs, design, draws)))
         for change in in_the_shop:
-            yield _row(pool, change, RANDOM, name, pairings_of_two(pool, candidates, design, draws))
+            yield _row(pool, change, RANDOM, name, list(pairs_of_two(pool, candidates, design, draws)))
 
 
-def neighbour_pairings(
-    pool: Sequence[Run], candidates: Sequence[Run], design: Design, draws: int = DRAWS
-) -> list[Comparison]:
-    """Compare pairs of runs that followed each other, in either order; in a draw no run is used twice."""
+def neighbour_pairs(pool: Sequence[Run], candidates: Sequence[Run], design: Design, draws: int) -> Iterator[list[Pair]]:
+    """Draw pairs of runs that followed each other, in either order; in a draw no run is used twice."""
     dice = Random("neighbours")  # noqa: S311 - the same pairings every time
-    found = []
     for _ in range(draws):
         # From the first run or from the second, where there are runs to spare.
         places = range(int(2 * dice.random()) if len(pool) > 2 * design.pairs else 0, len(pool) - 1, 2)
         pairs = [(place, place + 1) for place in dice.sample(places, design.pairs)]
         turned = [pair if dice.random() < 1 / 2 else pair[::-1] for pair in pairs]
-        found.append(compare([Pair(pool[left], candidates[right]) for left, right in turned], design))
-    return found
+        yield [Pair(pool[left], candidates[right]) for left, right in turned]
 
 
-def pairings_of_two(
-    pool: Sequence[Run], candidates: Sequence[Run], design: Design, draws: int = DRAWS
-) -> list[Comparison]:
+def pairs_of_two(pool: Sequence[Run], candidates: Sequence[Run], design: Design, draws: int) -> Iterator[list[Pair]]:
     """Pair runs of a pool at random with those of another one."""
     dice = Random("two pools")  # noqa: S311 - the same pairings every time
-    found = []
     for _ in range(draws):
         sides = zip(dice.sample(pool, design.pairs), dice.sample(candidates, design.pairs), strict=True)
-        found.append(compare([Pair(left, right) for left, right in sides], design))
-    return found
+        yield [Pair(left, right) for left, right in sides]
 
 
 def curve(pool: Sequence[Run], draws: int = DRAWS) -> Iterator[Point]:
@@ -180,35 +176,38 @@ def percentile_logs(pool: Sequence[Run], percent: float) -> list[float]:
     return [math.log(run.percentile(percent)) for run in pool]
 
 
-def slow_logs(pool: Sequence[Run], seconds: float) -> list[float]:
-    """Return the logarithm of each run's share of requests above `seconds`, as a comparison takes it."""
-    return [math.log((run.above(seconds) + 0.5) / (len(run.ranked) + 1)) for run in pool]
-
-
-def _row(pool: Sequence[Run], change: Change, pairing: str, name: str, found: Sequence[Comparison]) -> Row:
+def _row(pool: Sequence[Run], change: Change, pairing: str, name: str, drawn: Sequence[Sequence[Pair]]) -> Row:
     design, logs = DESIGNS[name], p99_logs(pool)
     noise = math.sqrt(2) * stdev(logs) if pairing == RANDOM else math.sqrt(roughness(logs))
     stated = low = high = None
     if change.increase is not None:
         stated = power(change.increase, noise, design.pairs, design.alpha, design.margin)
     if change.increase is not None and pairing == RANDOM:
-        low, high = _normal_range(len(pool), noise, design, change.increase, len(found))
+        low, high = _normal_range(len(pool), noise, design, change.increase, len(drawn))
+    found = [compare(pairs, design) for pairs in drawn]
     said = shares(found)
     return Row(
         change=change.name,
         pairing=pairing,
         design=name,
-        draws=len(found),
+        draws=len(drawn),
         latency=said["latency"],
         stated=stated,
         low=low,
         high=high,
         slow=said["slow"],
         slow_stated=_slow_power(pool, change.runs, design),
+        at_percentile=fmean(map(_found_at_percentile, drawn)),
         either=said["either"],
         none=said["none"],
         first=kept(found),
     )
+
+
+def _found_at_percentile(pairs: Sequence[Pair]) -> bool:
+    """Tell whether the slow share would show a regression if slow began at the P99.5 itself."""
+    above = pooled_percentile([pair.baseline for pair in pairs], SLOW_PERCENTILE)
+    return bound(slow_log_ratios(pairs, above), SLOW_ALPHA, 0.0, TOLERATED).regression == "yes"
 
 
 def _normal_range(count: int, noise: float, design: Design, increase: float, draws: int) -> tuple[float, float]:
@@ -224,9 +223,11 @@ def _normal_range(count: int, noise: float, design: Design, increase: float, dra
 
 def _slow_power(pool: Sequence[Run], candidates: Sequence[Run], design: Design) -> float:
     """Return the power of the slow share's test: its mean log ratio over the pools, and the noise of both."""
-    above = pooled_percentile(pool, SLOW_PERCENTILE)
-    before, after = slow_logs(pool, above), slow_logs(candidates, above)
+    above = slow_limit(pool)
+    before, after = ([log_share(run, above) for run in runs] for runs in (pool, candidates))
     noise = math.sqrt(variance(before) + variance(after))
+    if not noise:
+        return float(fmean(after) > fmean(before))
     critical = student.quantile(1 - SLOW_ALPHA, design.pairs - 1)
     return student.exceedance(
         critical, design.pairs - 1, (fmean(after) - fmean(before)) * math.sqrt(design.pairs) / noise

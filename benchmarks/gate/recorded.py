@@ -26,12 +26,14 @@ class RecordedRun(msgspec.Struct, frozen=True, kw_only=True):
     """One run: `latencies` and `endpoints` are packed, of all judged requests in the order of their starts.
 
     `started` is unix s, `failed` how many were answered badly or not at all, `cpu_share` the load generator's part of all
-    the CPU time that there was, `cpu_wait` how long one request waited on average for it to get a CPU, in s.
+    the CPU time that there was, `others` that of everything that had no part in it, `cpu_wait` how long one request waited on
+    average for the load generator to get a CPU, in s.
     """
 
     started: float
     failed: int
     cpu_share: float
+    others: float
     cpu_wait: float | None
     latencies: str
     endpoints: str

@@ -19,7 +19,6 @@ from benchmarks.gate.findings import (
     p99_logs,
     percentile_logs,
     rows,
-    slow_logs,
 )
 from benchmarks.gate.limits import Limit, limits
 from benchmarks.gate.order import Order, order
@@ -28,7 +27,7 @@ from benchmarks.gate.recorded import Pool
 from benchmarks.gate.recorded_chart import chart
 from benchmarks.gate.report import grid, percent
 from benchmarks.gate.table import Criterion
-from slo.pairs import PERCENTILE, SLOW_PERCENTILE, Run, pooled_percentile
+from slo.pairs import PERCENTILE, Run, log_share, slow_limit
 
 BEGIN: Final = "<!-- made by python -m benchmarks.gate recorded: begin -->\n"
 END: Final = "<!-- made by python -m benchmarks.gate recorded: end -->\n"
@@ -98,7 +97,7 @@ def find(pool: Pool, draws: int = DRAWS) -> Recorded:
     return Recorded(
         about=_about(pool),
         draws=draws,
-        figures=_figures(runs),
+        figures=figures(runs),
         rows=list(rows(runs, changed, draws)),
         points=list(curve(runs, draws)),
         limits=list(limits([run.seconds() for run in pool.runs], pool.seconds)),
@@ -138,20 +137,23 @@ def _about(pool: Pool) -> str:
     m = pool.machine
     after = f", then {len(pool.changed)} with `{pool.fault}`" if pool.changed else ""
     refused = f"; {len(pool.refused)} more were not kept ({'; '.join(pool.refused)})" if pool.refused else ""
+    others = max(run.others for run in (*pool.runs, *pool.changed))
     return (
         f"{len(pool.runs)} runs of {pool.seconds:g} s at {pool.rate:g} requests/s of one running shop{after}{refused}. "
+        f"Everything else on the machine used at most {others:.0%} of it during a run. "
         f"{m['cpu']}, {m['cores']} cores, {m['system']}, {m['python']}, k6 {pool.k6}, {m['date']}, commit {pool.commit[:12]}"
         f"{', with changes' if pool.commit.endswith('-dirty') else ''}."
     )
 
 
-def _figures(runs: Sequence[Run]) -> list[Figure]:
-    above = pooled_percentile(runs, SLOW_PERCENTILE)
+def figures(runs: Sequence[Run]) -> list[Figure]:
+    """Return the figures that a comparison looks at, and the median."""
+    above = slow_limit(runs)
     p50 = [run.percentile(MEDIAN) * 1e3 for run in runs]
     p99 = [run.percentile(PERCENTILE) * 1e3 for run in runs]
     slow = [100 * run.above(above) / len(run.ranked) for run in runs]
-    logs = (percentile_logs(runs, MEDIAN), p99_logs(runs), slow_logs(runs, above))
-    names = ("P50, ms", "P99, ms", f"share above the pool's P{SLOW_PERCENTILE:g} ({above * 1e3:.0f} ms), %")
+    logs = (percentile_logs(runs, MEDIAN), p99_logs(runs), [log_share(run, above) for run in runs])
+    names = ("P50, ms", "P99, ms", f"share above {above * 1e3:.0f} ms, %")
     each = zip(names, (p50, p99, slow), logs, strict=True)
     return [Figure(name, min(values), median(values), max(values), order(of)) for name, values, of in each]
 
@@ -222,7 +224,17 @@ def _figures_part(figures: Sequence[Figure]) -> str:
 
 
 def _rows_part(found: Sequence[Row]) -> str:
-    head = ["change, pairs, design", "P99", "stated", "normal runs", "slow share", "stated", "either", "reassured"]
+    head = [
+        "change, pairs, design",
+        "P99",
+        "stated",
+        "normal runs",
+        "slow share",
+        "stated",
+        "at the P99.5",
+        "either",
+        "reassured",
+    ]
     lines = (
         [
             f"{row.change}; {row.pairing}; {row.design}",
@@ -231,6 +243,7 @@ def _rows_part(found: Sequence[Row]) -> str:
             "" if row.low is None or row.high is None else f"{percent(row.low)}-{percent(row.high)}",
             percent(row.slow),
             percent(row.slow_stated),
+            percent(row.at_percentile),
             percent(row.either),
             percent(row.none),
         ]

@@ -17,6 +17,7 @@ from typing import Final
 import msgspec
 
 import loadtests
+from benchmarks.gate.bystanders import Bystanders
 from benchmarks.gate.pool import SLOW_PATH, SLOW_PATH_SECONDS
 from benchmarks.gate.recorded import Pool, RecordedRun, pack, pack_numbers
 from benchmarks.telemetry.machine import machine
@@ -33,7 +34,9 @@ from slo.sample import Sample, endpoint_of, is_unanswered, is_unavailable
 
 ROOT: Final = Path(__file__).parents[2]
 # Runs that cannot be trusted are done again, but a machine that cannot measure is not asked for ever.
-MOST_REFUSED: Final = 3
+MOST_REFUSED: Final = 5
+# Part of the machine that others may use during a run.
+MOST_OTHERS: Final = 0.1
 # More failures than this and a run's latencies are those of errors.
 MOST_FAILED: Final = 0.01
 # The latency that the shop's gate holds: what the load generator's own waiting is compared with.
@@ -81,8 +84,9 @@ class Recording:
 def record_pool(recording: Recording, say: Say) -> Pool:
     """Start the shop, record, and stop it; nothing of it stays behind.
 
-    Raises `StartError`, `NotRecorded` and, on Ctrl-C, `Interrupted`. Main thread only.
+    Raises `StartError`, `LoadError`, `NotRecorded` and, on Ctrl-C, `Interrupted`. Main thread only.
     """
+    binary = k6.find_k6()
     folder = RunFolder.create()
     try:
         with Shop.start(folder, faults=SLOW_FAULT, armed=False, environ=_environ(), progress=say) as shop:
@@ -99,7 +103,7 @@ def record_pool(recording: Recording, say: Say) -> Pool:
     return Pool(
         machine=machine(),
         commit=_commit(),
-        k6=k6.version(k6.find_k6()).split()[1],
+        k6=k6.version(binary).split()[1],
         rate=float(load.rate) if isinstance(load, Arrivals) else math.nan,
         seconds=recording.seconds,
         warmup=recording.warmup,
@@ -116,6 +120,7 @@ class _Recorder:
 
     def __init__(self, shop: Shop, profile: Profile, say: Say) -> None:
         self.refused: list[str] = []
+        self._in_a_row = 0
         self._shop = shop
         self._profile = profile
         self._say = say
@@ -132,11 +137,14 @@ class _Recorder:
         """Load the shop until so many runs can be kept."""
         kept: list[RecordedRun] = []
         while len(kept) < count:
+            bystanders = Bystanders()
             load = self._load()
-            if problems := self._problems(load):
+            others = bystanders.share()
+            if problems := self._problems(load, others):
                 self._refuse(problems[0])
                 continue
-            kept.append(_recorded(load))
+            kept.append(_recorded(load, others))
+            self._in_a_row = 0
             milliseconds = kept[-1].run().percentile(PERCENTILE) * 1e3
             self._say(f"run {len(kept)} of {count}: {len(load.judged)} requests, P99 {milliseconds:.1f} ms")
         return kept
@@ -144,7 +152,7 @@ class _Recorder:
     def _load(self) -> LoadRun:
         return loadtests.run(self._profile, self._shop.url, self._data, self._shop.run.k6)
 
-    def _problems(self, load: LoadRun) -> Sequence[str]:
+    def _problems(self, load: LoadRun, others: float) -> Sequence[str]:
         """Say why a run cannot be kept; a service that has died ends the recording."""
         if ended := self._shop.ended():
             raise NotRecorded(", ".join(f"{name} {how_it_ended(code)}" for name, code in ended.items()))
@@ -152,21 +160,25 @@ class _Recorder:
         failed = sum(map(is_unavailable, load.judged))
         if failed > MOST_FAILED * len(load.judged):
             found.append(f"{failed} of {len(load.judged)} requests failed")
+        if others > MOST_OTHERS:
+            found.append(f"others used {others:.0%} of the machine")
         return found
 
     def _refuse(self, problem: str) -> None:
         self.refused.append(problem)
         self._say(f"one run is done again: {problem}")
-        if len(self.refused) > MOST_REFUSED:
-            raise NotRecorded(f"{len(self.refused)} runs could not be trusted, the last one because {problem}")
+        self._in_a_row += 1
+        if self._in_a_row > MOST_REFUSED:
+            raise NotRecorded(f"{self._in_a_row} runs in a row could not be trusted, the last one because {problem}")
 
 
-def _recorded(load: LoadRun) -> RecordedRun:
+def _recorded(load: LoadRun, others: float) -> RecordedRun:
     samples: list[Sample] = sorted(load.judged, key=lambda sample: sample.start)
     return RecordedRun(
         started=round(load.window[0], 1),
         failed=sum(map(is_unavailable, samples)),
         cpu_share=round(load.cpu_share, 3),
+        others=round(others, 3),
         cpu_wait=None if load.cpu_wait is None else round(load.cpu_wait / len(load.samples), 5),
         latencies=pack([math.inf if is_unanswered(sample) else sample.duration for sample in samples]),
         endpoints=pack_numbers([_NAMES.index(endpoint_of(sample)) for sample in samples], 1),
