@@ -3,11 +3,13 @@
 import contextlib
 import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from goshop.run import RunFolder
+from tests.goshop.beside import run_all as run_all_beside
 from tests.goshop.plain import answers, run_all
 from tests.loadtests.stand_in import StandIn, served
 
@@ -40,10 +42,24 @@ def named(postgres_server, valkey_server):
 
 
 @pytest.fixture(scope="session")
-def plain_runs(tmp_path_factory):
-    """Every run of `goshop gate --url` that tests look at, made once."""
-    with served(StandIn(answers)) as service:
-        return run_all(service.url, tmp_path_factory.mktemp("plain"))
+def commands(tmp_path_factory):
+    """Every run of `goshop gate --url` that tests look at, made once; those with a baseline wait for most of their time."""
+    with served(StandIn(answers)) as service, ThreadPoolExecutor(2) as pool:
+        plain = pool.submit(run_all, service.url, tmp_path_factory.mktemp("plain"))
+        beside = pool.submit(run_all_beside, tmp_path_factory.mktemp("beside"))
+        return plain.result(), beside.result()
+
+
+@pytest.fixture(scope="session")
+def plain_runs(commands):
+    """The runs of `tests.goshop.plain`."""
+    return commands[0]
+
+
+@pytest.fixture(scope="session")
+def beside_runs(commands):
+    """The runs of `tests.goshop.beside`."""
+    return commands[1]
 
 
 @pytest.fixture(scope="session")

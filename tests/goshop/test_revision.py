@@ -1,0 +1,169 @@
+"""A revision becomes a baseline: unpacked and set up once, brought up by its own code, and gone afterwards.
+
+The revisions are commits of small repositories: their Makefile and their `goshop up` do what the real ones do, as far as
+the gate can see it. `make test-stack` compares a real one.
+"""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from goshop.measurement import MeasurementFailed, WrongRequest
+from goshop.processes import StartError, wait_until
+from goshop.revision import own_environment, resolve, set_up
+from goshop.revision_shop import read_welcome, revision_shop
+from goshop.up import WELCOME
+
+MAKEFILE = """\
+$(VENV)/.gate: requirements-gate.txt
+	@echo set up >> set-up.log
+	@test -z "$(FAIL)" || { echo "no such package" >&2; exit 1; }
+	@mkdir -p $(VENV)/bin && ln -sf "$(PYTHON)" $(VENV)/bin/python && touch $@
+"""
+UP = """\
+import os, sys, time
+print("goshop: starting ...", file=sys.stderr, flush=True)
+{before}
+spans = sys.argv[sys.argv.index("--dir") + 1] + "/spans of it"
+os.makedirs(spans)
+print({welcome!r}.format(url="http://127.0.0.1:1", email="admin@x", password="secret", logs="/l", spans=spans, trace="t"), flush=True)
+{after}
+"""
+FOREVER = "time.sleep(600)"
+
+
+class Repository:
+    """A repository of its own; `commit` makes a revision whose `goshop up` does this before and after it is up."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir()
+        self.git("init", "--quiet")
+
+    def git(self, *arguments: str) -> str:
+        who = ("-c", "user.name=x", "-c", "user.email=x@x.test", "-c", "commit.gpgsign=false")
+        command = ["git", "-C", str(self.folder), *who, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    def commit(self, *, makefile: str = MAKEFILE, before: str = "", after: str = FOREVER, lock: str = "x==1") -> str:
+        up = UP.format(before=before, after=after, welcome=WELCOME)
+        files = {"Makefile": makefile, "requirements-gate.txt": lock, "goshop/up.py": "", "goshop/__main__.py": up}
+        for name, text in files.items():
+            (self.folder / name).parent.mkdir(exist_ok=True)
+            (self.folder / name).write_text(text)
+        self.git("add", "--all")
+        self.git("commit", "--quiet", "--allow-empty", "--message", "a revision")
+        return self.git("rev-parse", "HEAD")
+
+
+@pytest.fixture
+def repository(tmp_path):
+    return Repository(tmp_path / "a repository")
+
+
+@pytest.fixture
+def brought_up(repository, tmp_path):
+    """Set a commit up and bring its shop up."""
+
+    def bring(commit):
+        checkout = set_up(commit, tmp_path / "baselines", tmp_path / "set-up.log", repository.folder)
+        return revision_shop(checkout, tmp_path / "root", tmp_path / "shop.log", own_environment({}))
+
+    return bring
+
+
+def test_a_revision_is_the_commit_that_git_says(repository):
+    commit = repository.commit()
+    repository.git("tag", "v1")
+    assert {resolve(name, repository.folder) for name in ("HEAD", "v1", commit[:10])} == {commit}
+
+
+def test_no_revision_is_wrong_usage_and_no_repository_a_failed_measurement(repository, tmp_path):
+    repository.commit()
+    with pytest.raises(WrongRequest, match="there is no such revision"):
+        resolve("v2", repository.folder)
+    (tmp_path / "plain").mkdir()
+    with pytest.raises(MeasurementFailed, match=r"needs git, and .*/plain as a checkout of it: .*not a git repository"):
+        resolve("HEAD", tmp_path / "plain")
+
+
+def test_a_revision_is_set_up_once_and_the_same_locks_share_an_environment(repository, tmp_path):
+    first, second = repository.commit(), repository.commit(before="# another")
+    other = repository.commit(lock="x==2")
+    checkouts = [
+        set_up(commit, tmp_path / "baselines", tmp_path / "log", repository.folder)
+        for commit in (first, first, second, other)
+    ]
+    assert [checkout.files.name for checkout in checkouts] == [first, first, second, other]
+    assert checkouts[0].python == checkouts[2].python != checkouts[3].python
+    assert [(checkout.files / "set-up.log").exists() for checkout in checkouts[1:]] == [True, False, True]
+    assert (checkouts[0].files / "set-up.log").read_text() == "set up\n"
+    assert subprocess.run([checkouts[0].python, "-c", ""], check=False).returncode == 0
+
+
+def test_a_set_up_that_fails_says_its_last_words_and_is_tried_again(repository, tmp_path, monkeypatch):
+    commit = repository.commit()
+    monkeypatch.setenv("FAIL", "1")
+    for _ in range(2):
+        with pytest.raises(
+            MeasurementFailed,
+            match=rf"baseline {commit[:12]} cannot be set up: make exited with 2:\n.*\n?no such package",
+        ):
+            set_up(commit, tmp_path / "baselines", tmp_path / "log", repository.folder)
+    monkeypatch.delenv("FAIL")
+    assert set_up(commit, tmp_path / "baselines", tmp_path / "log", repository.folder).python.exists()
+
+
+def test_a_revision_without_a_command_to_bring_it_up_is_no_baseline(repository, tmp_path):
+    repository.commit()
+    repository.git("rm", "--quiet", "-r", "goshop")
+    repository.git("commit", "--quiet", "--message", "none")
+    with pytest.raises(MeasurementFailed, match="it has no `goshop up`; name a later revision"):
+        set_up(resolve("HEAD", repository.folder), tmp_path / "baselines", tmp_path / "log", repository.folder)
+    assert [path.name for path in (tmp_path / "baselines").iterdir()] == ["locks"]
+
+
+def test_its_shop_says_where_it_is_and_is_gone_afterwards(repository, brought_up):
+    with brought_up(repository.commit()) as shop:
+        assert (shop.url, shop.admin, shop.ended()) == ("http://127.0.0.1:1", ("admin@x", "secret"), "")
+        assert shop.spans.is_dir()
+    assert shop.process.poll() is not None
+    assert not shop.spans.exists()
+
+
+def test_a_shop_that_does_not_come_up_says_its_last_words(repository, brought_up):
+    with (
+        pytest.raises(StartError, match=r"its shop exited with 7 before it was up:\n(.*\n)?no port"),
+        brought_up(repository.commit(before="print('no port', flush=True); sys.exit(7)")),
+    ):
+        pass
+
+
+def test_a_shop_that_dies_is_seen(repository, brought_up):
+    with brought_up(repository.commit(after="sys.exit(5)")) as shop:
+        assert wait_until(lambda: shop.ended() != "", 10)
+        assert shop.ended().startswith("its shop exited with 5:\n")
+
+
+def test_what_our_own_make_and_interpreter_say_is_not_passed_on():
+    kept = own_environment({"MAKEFLAGS": "-n", "PYTHONPATH": "/x", "VIRTUAL_ENV": "/x", "HOME": "/h"})
+    assert kept == {"HOME": "/h"}
+
+
+def test_the_welcome_of_this_revision_is_one_that_is_understood(tmp_path):
+    said = WELCOME.format(
+        url="http://127.0.0.1:8000",
+        email="a@b.test",
+        password="p-_w",
+        logs="/l",
+        spans="/with a space/s",
+        trace="goshop trace",
+    )
+    shop = read_welcome(f"goshop: starting ...\n{said}", None, tmp_path / "log")
+    assert (shop.url, shop.admin, shop.spans) == (
+        "http://127.0.0.1:8000",
+        ("a@b.test", "p-_w"),
+        Path("/with a space/s"),
+    )
+    assert read_welcome("goshop: starting ...\n", None, tmp_path / "log") is None
