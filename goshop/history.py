@@ -1,7 +1,7 @@
 """Former runs of a gate, one JSON line each, the latest last: what the next run learns its noise from (`slo.history`).
 
 They lie in `.goshop/history/<gate>.jsonl`, or where `--history` says: a file that a CI job keeps from run to run. What is
-in it can only ask for more requests: whoever writes into it can keep a release from passing, not help one through.
+in it can only ask for more requests: whoever writes into it can leave a release undecided, never make it pass.
 """
 
 import fcntl
