@@ -85,7 +85,11 @@ def record(*, runs: int, changed: int, seconds: float, warmup: float, out: Path)
 
 @main.command()
 @click.option(
-    "--pool", "source", default=POOL, type=click.Path(path_type=Path, dir_okay=False), help="What `record` left."
+    "--pool",
+    "source",
+    default=POOL,
+    type=click.Path(exists=True, path_type=Path, dir_okay=False),
+    help="What `record` left.",
 )
 @click.option(
     "--draws", default=pool.DRAWS, show_default=True, type=click.IntRange(1), help="Random pairings of a row."
