@@ -65,7 +65,7 @@ $(UV): requirements-uv.txt
 	@touch $(UV)
 
 # From 1.21 on a compiler fetches the one that a module asks for.
-go: $(UV)
+go: $(UV) ## A Go compiler for test-stack, from a lock, where there is none
 	@case "$$(go version 2>/dev/null)" in *" go1."2[1-9]* | *" go1."[3-9][0-9]*) ;; *) $(MAKE) -s $(GO)/.installed ;; esac
 
 $(GO)/.installed: requirements-go.txt
