@@ -151,13 +151,15 @@ def connect(url: str, environ: Mapping[str, str] = os.environ) -> Prometheus:
 
 def matchers_of(texts: Iterable[str]) -> tuple[Matcher, ...]:
     """Return what narrows series further, as PromQL spells it between braces; raises `WrongRequest`."""
-    try:
-        found = tuple(matcher for text in texts for matcher in parse_query(f"any{{{text}}}").matchers)
-    except QueryError as error:
-        raise WrongRequest(f'--match: expected such as release="canary": {error}') from None
+    found: list[Matcher] = []
+    for text in texts:
+        try:
+            found += parse_query(f"series{{{text}}}").matchers
+        except QueryError as error:
+            raise WrongRequest(f'--match {text!r}: expected one such as release="canary": {error}') from None
     if any(matcher.label == BOUND_LABEL for matcher in found):
         raise WrongRequest(f"--match: {BOUND_LABEL} is the edge of a bucket, which the objective says")
-    return found
+    return tuple(found)
 
 
 def _authorization(environ: Mapping[str, str]) -> str:

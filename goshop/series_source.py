@@ -177,7 +177,7 @@ def _require_edge(objective: Objective, sli: Sli) -> None:
 
 def _spellings(seconds: float) -> list[str]:
     """Return how clients spell an edge: Go's say "1", Prometheus 3 and Python's say "1.0"."""
-    texts = dict.fromkeys((repr(seconds), f"{seconds:g}", f"{seconds:.3e}", f"{seconds:.0f}.0"))
+    texts = dict.fromkeys((repr(seconds), f"{seconds:g}"))
     return [_SPECIAL.sub(r"\\\1", text) for text in texts if float(text) == seconds]
 
 

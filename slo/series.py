@@ -8,7 +8,7 @@ was scraped before without it (the first error of a route); otherwise nobody kno
 
 import math
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
@@ -21,6 +21,8 @@ JOB: Final = "job"
 INSTANCE: Final = "instance"
 NAME: Final = "__name__"
 UP: Final = "up"
+# A run of k6 pushes its counters from its first request on, and nobody scrapes it.
+K6: Final = "k6_"
 # With fewer scrapes the requests of a block are those of its neighbours.
 FEWEST_SCRAPES: Final = 2
 # One scrape that is missing is not a gap yet.
@@ -55,15 +57,11 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Scrapes:
-    """When a target was read, in unix s, and when it did not answer."""
+    """When a target was read, in unix s, and when it did not answer; `interval` is how many s lie between, as a rule."""
 
     read: tuple[float, ...]
     failed: tuple[float, ...] = ()
-
-    @property
-    def interval(self) -> float:
-        """Seconds between two scrapes, as a rule; infinite when there was one at most."""
-        return median(right - left for left, right in pairwise(self.read)) if len(self.read) > 1 else math.inf
+    interval: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,18 +85,31 @@ class Window:
 
 def scrapes_of(series: Iterable[Series], up: Iterable[Series]) -> dict[Target, Scrapes]:
     """Return when each target of some series was scraped: by its `up`, or by its samples where it has none."""
-    times: dict[Target, set[float]] = {}
+    found: dict[Target, list[Series]] = {}
     for each in series:
-        times.setdefault(each.target, set()).update(at for at, _ in each.samples)
-    known = {each.target: each.samples for each in up if each.target in times}
+        found.setdefault(each.target, []).append(each)
+    known = {each.target: each for each in up if each.target in found}
     return {
-        target: _by_up(known[target]) if target in known else Scrapes(tuple(sorted(found)))
-        for target, found in times.items()
+        target: _by_up(known[target]) if target in known else _by_samples(of_target)
+        for target, of_target in found.items()
     }
 
 
-def _by_up(samples: Sequence[tuple[float, float]]) -> Scrapes:
-    return Scrapes(tuple(at for at, value in samples if value), tuple(at for at, value in samples if not value))
+def _by_up(up: Series) -> Scrapes:
+    read, failed = (tuple(at for at, value in up.samples if bool(value) is wanted) for wanted in (True, False))
+    return Scrapes(read, failed, _interval(up))
+
+
+def _by_samples(series: Iterable[Series]) -> Scrapes:
+    """Whoever pushes writes a series only when it has changed: the most frequent one says how often that may be."""
+    found = list(series)
+    times = {at for each in found for at, _ in each.samples}
+    return Scrapes(tuple(sorted(times)), (), min(map(_interval, found)))
+
+
+def _interval(series: Series) -> float:
+    times = [at for at, _ in series.samples]
+    return median(right - left for left, right in pairwise(times)) if len(times) > 1 else math.inf
 
 
 def cut(begin: float, seconds: float, scrapes: Iterable[Scrapes]) -> Window:
@@ -146,6 +157,8 @@ def increments(series: Series, scrapes: Mapping[Target, Scrapes]) -> Iterator[tu
 
 def _began_at_zero(series: Series, first: float, scrapes: Mapping[Target, Scrapes]) -> bool:
     """Tell whether a series was not there yet when its target was scraped the last time before it."""
+    if series.labels.get(NAME, "").startswith(K6):
+        return True
     read = scrapes[series.target].read
     return bool(read) and read[0] < first
 

@@ -1,0 +1,201 @@
+"""A Prometheus that is slow, dead, full of lies or behind a lock: each is one sentence, and never a number."""
+
+import json
+import socket
+import time
+from contextlib import contextmanager
+from dataclasses import replace
+from threading import Thread
+
+import pytest
+
+from goshop.measurement import WrongRequest
+from goshop.ports import reserve
+from goshop.prometheus import PrometheusError, connect, matchers_of
+from tests.goshop.replay import prometheus
+
+NONE = {}
+
+
+def body(result_type, result, **more: object):
+    return json.dumps({"status": "success", "data": {"resultType": result_type, "result": result}, **more}).encode()
+
+
+def vector(*values: str):
+    return body("vector", [{"metric": {"a": "b"}, "value": [1.0, value]} for value in values])
+
+
+def matrix(*samples: object):
+    return body("matrix", [{"metric": {}, "values": list(samples)}])
+
+
+def ask(status, answer, *, most=1 << 20, seconds=5.0):
+    with prometheus(lambda *_: (status, answer)) as url:
+        return replace(connect(url, NONE), most_bytes=most, seconds=seconds).vector("x", 1.0)
+
+
+def test_numbers_are_read_as_prometheus_spells_them():
+    (large, small) = ask(200, vector("+Inf", "-1.5e-3"))
+    assert (large.value, small.value, small.labels) == (float("inf"), -0.0015, {"a": "b"})
+    assert ask(200, body("vector", [{"metric": {}, "histogram": [1, {}]}])) == (), "a native histogram is no number"
+
+
+@pytest.mark.parametrize(
+    ("status", "answer", "said"),
+    [
+        (200, b"", "is no Prometheus"),
+        (200, b"<html>Log in</html>", "is no Prometheus"),
+        (404, b"404 page not found", "is no Prometheus (404)"),
+        (502, b'{"status": "oops"}', "is no Prometheus (502)"),
+        (503, b"Service Unavailable", "is no Prometheus (503)"),
+        (302, b"https://elsewhere.example.org/", "redirects elsewhere (302): name the address that answers itself"),
+        (401, b"", "refuses who asks (401): set GOSHOP_PROMETHEUS_TOKEN"),
+        (403, vector("1"), "refuses who asks (403)"),
+        (200, b"[" * 100_000, "is no Prometheus"),
+        (200, b'{"status":"success","data":{"resultType":"vector","result":' + b"[" * 100_000, "is no Prometheus"),
+        (200, b'{"status":"success"}', "something else than the vector"),
+        (200, body("matrix", []), "something else than the vector"),
+        (200, body("vector", {"metric": {}}), "an answer that cannot be read"),
+        (200, body("vector", [{"metric": {"a": 1}, "value": [1, "1"]}]), "an answer that cannot be read"),
+        (200, body("vector", [{"metric": {}, "value": ["1", "1"]}]), "an answer that cannot be read"),
+        (200, vector("seven"), 'a sample is no number: "seven"'),
+        (
+            200,
+            body("vector", [], warnings=["store 10.0.0.1 is away"]),
+            "only a part of the answer: store 10.0.0.1 is away",
+        ),
+        (
+            422,
+            b'{"status":"error","errorType":"execution","error":"query processing would load too many samples"}',
+            "refuses the query: query processing would load too many samples",
+        ),
+        (400, json.dumps({"status": "error", "error": "\x1b[2J\u202e" + "x" * 999}).encode(), "\\x1b[2J\\x202e"),
+        (200, vector(*["1"] * 100_000), "more than 1 MB"),
+    ],
+)
+def test_an_answer_that_is_none_is_one_sentence(status, answer, said):
+    with pytest.raises(PrometheusError) as caught:
+        ask(status, answer)
+    sentence = str(caught.value)
+    assert said in sentence
+    assert sentence.isprintable()
+    assert len(sentence) < 500
+
+
+@pytest.mark.parametrize("samples", [([2, "1"], [1, "2"]), ([1, "1"], [1, "2"]), ([1e400, "1"],)])
+def test_samples_that_are_not_in_order_of_time_are_refused(samples):
+    with (
+        prometheus(lambda *_: (200, matrix(*samples).replace(b"Infinity", b"1e400"))) as url,
+        pytest.raises(PrometheusError),
+    ):
+        connect(url, NONE).matrix("x[1m]", 1.0)
+
+
+@contextmanager
+def speaking(say):
+    """Answer the first connection with whatever `say` does to it."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve():
+            connection, _ = server.accept()
+            with connection:
+                try:
+                    say(connection)
+                except OSError:
+                    return
+
+        thread = Thread(target=serve, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+        thread.join(5)
+
+
+def drip(connection):
+    """Send a byte of an endless head ten times a second: no time-out between two bytes ends that."""
+    connection.sendall(b"HTTP/1.1 200 OK\r\nX: ")
+    until = time.monotonic() + 1
+    connection.settimeout(0.1)
+    while time.monotonic() < until:
+        connection.sendall(b"x")
+        try:
+            connection.recv(1 << 16)
+        except TimeoutError:
+            continue
+
+
+@pytest.mark.parametrize(
+    ("say", "said"),
+    [
+        (drip, "has not answered within 0.5 s"),
+        (lambda connection: connection.recv(1 << 16) and connection.close(), "nothing answers at"),
+        (lambda connection: connection.sendall(b"220 mail.example.org ESMTP\r\n"), "nothing answers at"),
+        (
+            lambda connection: connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{"),
+            "nothing answers at",
+        ),
+    ],
+)
+def test_a_server_that_is_slow_or_speaks_something_else_is_given_up(say, said):
+    begun = time.monotonic()
+    with speaking(say) as url, pytest.raises(PrometheusError, match=said):
+        replace(connect(url, NONE), seconds=0.5).now()
+    assert time.monotonic() - begun < 5
+
+
+def test_where_nothing_listens_nothing_answers():
+    with reserve(1) as (port,), pytest.raises(PrometheusError, match="nothing answers at"):
+        connect(f"http://127.0.0.1:{port}", NONE).now()
+
+
+@pytest.mark.parametrize(
+    ("environ", "sent"),
+    [
+        ({}, None),
+        ({"GOSHOP_PROMETHEUS_TOKEN": "s3cret"}, "Bearer s3cret"),
+        ({"GOSHOP_PROMETHEUS_USER": "me", "GOSHOP_PROMETHEUS_PASSWORD": "s3cret"}, "Basic bWU6czNjcmV0"),
+    ],
+)
+def test_credentials_come_from_the_environment_and_are_in_no_repr(environ, sent):
+    seen = []
+    with prometheus(lambda _, headers: (seen.append(headers.get("authorization")), (200, vector()))[1]) as url:
+        server = connect(f"{url}/", environ)
+        server.vector("x", 1.0)
+    assert seen == [sent]
+    assert "s3cret" not in repr(server)
+    assert server.url == url
+
+
+@pytest.mark.parametrize(
+    ("url", "environ", "said"),
+    [
+        ("", {}, "name the Prometheus with --prometheus URL or GOSHOP_PROMETHEUS"),
+        ("prometheus:9090", {}, "expected an address such as https://prometheus.example.org"),
+        ("http://me:s3cret@p.example.org", {}, "--prometheus holds credentials"),
+        ("http://p", {"GOSHOP_PROMETHEUS_TOKEN": "s3cret\r\nX: y"}, "characters that no header can have"),
+        ("http://p", {"GOSHOP_PROMETHEUS_USER": "me"}, "belong together"),
+        (
+            "http://p",
+            {"GOSHOP_PROMETHEUS_TOKEN": "s3cret", "GOSHOP_PROMETHEUS_USER": "me"},
+            "which one is meant",
+        ),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_without_repeating_a_secret(url, environ, said):
+    with pytest.raises(WrongRequest) as caught:
+        connect(url, environ)
+    assert said in str(caught.value)
+    assert "s3cret" not in str(caught.value)
+
+
+def test_matchers_are_those_of_promql():
+    assert list(map(str, matchers_of(['release="canary"', "pod=~'a.*', zone!=\"b\""]))) == [
+        'release="canary"',
+        'pod=~"a.*"',
+        'zone!="b"',
+    ]
+
+
+@pytest.mark.parametrize("text", ["release", 'release="a"} or vector(1) #', 'le="0.8"', "__name__='x'", "a=~'('"])
+def test_what_is_no_matcher_is_refused(text):
+    with pytest.raises(WrongRequest, match="--match"):
+        matchers_of([text])
