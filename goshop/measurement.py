@@ -1,5 +1,6 @@
 """What every way of measuring a release has in common: what can go wrong with it, and what the load was in the judge's words."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -7,6 +8,7 @@ import click
 
 from goshop.stopping import GrossFailure
 from loadtests import Arrivals, LoadRun, Profile, Scripted
+from loadtests.plan import WARMUP
 from slo.gates import Gate
 from slo.history import FormerRun
 from slo.load import LoadFacts
@@ -58,8 +60,7 @@ def load_facts(load: LoadRun, profile: Profile, gross: GrossFailure | None = Non
         stopped=stopped,
     )
     each = requests_per_iteration(load) if isinstance(profile.load, Scripted) else 1.0
-    # k6 says with each iteration that it drops when it should have begun.
-    drops = tuple((drop.at, each * drop.count) for drop in load.drops if drop.at >= begin)
+    drops = tuple(judged_drops(load, profile, each))
     planned = planned_iterations(profile)
     if planned is None:
         return facts(model="closed", users=load.users, drops=drops)
@@ -75,6 +76,18 @@ def planned_iterations(profile: Profile) -> float | None:
     if isinstance(load, Scripted) and load.open:
         return sum(scenario.iterations or 0 for scenario in load.judged)
     return None
+
+
+def judged_drops(load: LoadRun, profile: Profile, each: float) -> Iterator[tuple[float, float]]:
+    """Yield when (unix s) how many requests were not sent, `each` an iteration; k6 says when it should have begun.
+
+    The warm-up's are not among them, also where a script warms up one part while another one is judged.
+    """
+    own = profile.load.scenarios if isinstance(profile.load, Scripted) else None
+    warming = {WARMUP} if own is None else {scenario.name for scenario in own if scenario.warmup}
+    for drop in load.drops:
+        if drop.at >= load.window[0] and drop.scenario not in warming:
+            yield drop.at, each * drop.count
 
 
 def requests_per_iteration(load: LoadRun) -> float:

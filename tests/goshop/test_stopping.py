@@ -4,10 +4,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from goshop.measurement import load_facts
 from goshop.stopping import GrossFailure, ended_blocks
-from loadtests import SMOKE, Drop, LoadRun, Sample
+from loadtests import SMOKE, Drop, LoadRun, Profile, Sample, Scripted
+from loadtests.profiles import Scenario
 from slo.gate import evaluate
 from slo.openslo.loading import load_gate
 from slo.statistics import Block
@@ -98,6 +100,19 @@ def test_an_ended_load_is_judged_for_as_long_as_it_lasted_and_is_not_short_of_it
     facts = load_facts(loaded(stopped=True, drops=(Drop(BEGIN + 1, "smoke", 7),)), SMOKE, gross)
     assert (facts.seconds, facts.planned, facts.drops) == (gross.seconds(BEGIN, 30.0), None, ((BEGIN + 1, 7.0),))
     assert facts.stopped == gross.reasons
+
+
+def scenario(name, *, warmup):
+    return Scenario(name=name, start=0.0, seconds=30.0, users=9, iterations=4500.0, grace=30.0, warmup=warmup)
+
+
+def test_what_the_warm_up_did_not_send_is_not_judged_though_it_runs_beside():
+    own = Scripted((scenario("warm", warmup=True), scenario("real", warmup=False)))
+    profile = Profile(name="own", load=own, seconds=30.0)
+    drops = tuple(Drop(BEGIN + at, name, 3) for at, name in [(1, "warm"), (2, "real"), (-1, "real")])
+    facts = load_facts(structs.replace(loaded(drops=drops, iterations=1000), profile=profile), profile)
+    # 2,000 requests of 1,000 iterations.
+    assert facts.drops == ((BEGIN + 2, 6.0),)
 
 
 def test_a_load_that_ran_to_its_end_is_judged_as_planned_whatever_was_found_in_the_end():
