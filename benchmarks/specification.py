@@ -21,7 +21,8 @@ from slo.openslo.loading import SpecificationError, parse_specification
 from slo.openslo.model import Specification
 
 ROOT: Final = Path(__file__).parents[1]
-SEEDS: Final = (ROOT / "slo" / "specs" / "checkout.yaml", ROOT / "tests" / "slo" / "openslo" / "good.yaml")
+_WRITTEN: Final = ROOT / "tests" / "slo" / "openslo"
+SEEDS: Final = (ROOT / "slo" / "specs" / "checkout.yaml", _WRITTEN / "good.yaml", _WRITTEN / "conditions.yaml")
 SIZES: Final = (10, 100, 1000)
 # Where scripts are looked for from.
 NAME: Final = str(ROOT / "slo" / "specs" / "fuzz.yaml")

@@ -13,14 +13,17 @@ from slo.openslo.promql import QueryError, Selector, parse_query
 SEEDS = intact()
 
 
-@pytest.mark.parametrize("raw", SEEDS, ids=["shipped", "good"])
+@pytest.mark.parametrize("raw", SEEDS, ids=["shipped", "good", "conditions"])
 def test_what_is_mutated_was_sound(raw):
     assert require_answer(raw)
 
 
-@pytest.mark.parametrize("about", [b"script:", b"alertAfter: 2m", b"targetPercent:"])
-def test_every_nasty_value_is_taken_or_explained(about):
-    for raw in each_nasty(SEEDS[1], about):
+@pytest.mark.parametrize(
+    ("seed", "about"),
+    [(1, b"script:"), (1, b"alertAfter: 2m"), (1, b"targetPercent:"), (2, b"conditionRef: quick")],
+)
+def test_every_nasty_value_is_taken_or_explained(seed, about):
+    for raw in each_nasty(SEEDS[seed], about):
         require_answer(raw)
 
 

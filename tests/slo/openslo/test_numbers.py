@@ -7,12 +7,13 @@ import pytest
 
 from slo.openslo.loading import SpecificationError, parse_specification
 
-GOOD = (Path(__file__).parent / "good.yaml").read_text()
+GOOD, CONDITIONS = ((Path(__file__).parent / name).read_text() for name in ("good.yaml", "conditions.yaml"))
 # Neither versions, nor ports, nor the range of a query, which readers choose for themselves.
 NUMBERS = [
     found
-    for found in re.finditer(r"(?<![\w.:/\[])\d+(\.\d+)?", GOOD)
-    if "apiVersion" not in GOOD[: found.start()].rpartition("\n")[2]
+    for text in (GOOD, CONDITIONS)
+    for found in re.finditer(r"(?<![\w.:/\[])\d+(\.\d+)?", text)
+    if "apiVersion" not in text[: found.start()].rpartition("\n")[2] and ".." not in text[found.end() : found.end() + 2]
 ]
 
 
@@ -31,17 +32,23 @@ def read(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def good(read):
-    return read(GOOD)
+def model(read):
+    return {text: read(text) for text in (GOOD, CONDITIONS)}
 
 
 def larger(number):
     return f"{number}5" if "." in number else str(int(number) + 1)
 
 
-@pytest.mark.parametrize("found", NUMBERS, ids=lambda found: f"{GOOD[: found.start()].count(chr(10)) + 1}:{found[0]}")
-def test_a_number_that_changes_changes_the_model(found, read, good):
-    assert read(GOOD[: found.start()] + larger(found[0]) + GOOD[found.end() :]) != good
+def place(found):
+    """Say where a number stands."""
+    return f"{found.string[: found.start()].count(chr(10)) + 1}:{found[0]}"
+
+
+@pytest.mark.parametrize("found", NUMBERS, ids=place)
+def test_a_number_that_changes_changes_the_model(found, read, model):
+    text = found.string
+    assert read(text[: found.start()] + larger(found[0]) + text[found.end() :]) != model[text]
 
 
 def test_every_kind_of_number_is_among_them():
