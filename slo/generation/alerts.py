@@ -85,9 +85,19 @@ def _missing(slo: Slo, sites: Sites) -> tuple[Alert, ...]:
     gone = list(_nothing_counted(slo, min(heard, key=lambda policy: policy.severity != "page"))) if heard else []
     if slo.sli.kind == "latency" and slo.alerts:
         expr = f"absent({slo.sli.events})\nand on ()\n({over(slo.sli.total(), GONE_AFTER)} > 0)"
-        said = f"Requests are counted, but {slo.sli.events} has no series: is its le an edge of a bucket?"
+        said = f"Requests are counted, but {slo.sli.events} has no series: is its le an edge of a bucket{_spelling(slo.sli)}?"
         gone.append(_Gone("BucketAbsent", "no bucket", said, expr, GONE_AFTER, _ticket(slo)))
     return tuple(_gone(slo, each, sites) for each in gone)
+
+
+def _spelling(sli: Sli) -> str:
+    """Say how Prometheus spells a whole number; our own edges are checked when the specification is read.
+
+    Source: https://prometheus.io/docs/prometheus/latest/migration/#le-and-quantile-label-values
+    """
+    if not sli.foreign or sli.le is None or sli.le % 1:
+        return ""
+    return f', and spelled as it is stored (Prometheus 3: "{sli.le:.1f}", Prometheus 2 often "{sli.le:.0f}")'
 
 
 @dataclass(frozen=True, slots=True)

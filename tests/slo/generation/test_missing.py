@@ -1,5 +1,7 @@
 """When nobody is woken for series that are not there: their target is up, and was not called yet."""
 
+from typing import Any
+
 import pytest
 import yaml
 
@@ -22,10 +24,14 @@ spec:
 """
 
 
-def absent(text: str) -> str:
+def alert(text: str) -> dict[str, Any]:
     groups = yaml.safe_load(prometheus_rules(parse_specification(text.encode(), "spec.yaml")))["groups"]
-    (found,) = (rule["expr"] for group in groups for rule in group["rules"] if rule.get("alert", "").endswith("Absent"))
-    return found.partition("unless on ()\n")[2]
+    (found,) = (rule for group in groups for rule in group["rules"] if rule.get("alert", "").endswith("Absent"))
+    return dict(found)
+
+
+def absent(text: str) -> str:
+    return str(alert(text)["expr"]).partition("unless on ()\n")[2]
 
 
 @pytest.mark.parametrize(
@@ -51,3 +57,13 @@ def test_of_foreign_series_every_label_may_be_the_target_s() -> None:
     text = SPEC.replace(ASKED, asked + ',pod=~"a|b"') + FOREIGN
     assert absent(text) == '(up{job="payment",pod=~"a|b"} == 1)'
     assert absent(text.replace('job="payment",', "")) == ""
+
+
+@pytest.mark.parametrize(
+    ("edge", "spelled"), [("1", '3: "1.0"'), ("1.0", '2 often "1"'), ("10", '3: "10.0"'), ("0.2", ""), ("2.5", "")]
+)
+def test_a_foreign_bucket_that_is_gone_may_only_be_spelled_otherwise(edge: str, spelled: str) -> None:
+    text = (GOLDEN / "latency.yaml").read_text().replace("rpc_server_duration", "theirs") + FOREIGN
+    said = alert(text.replace('le="0.2"', f'le="{edge}"'))["annotations"]["description"]
+    assert spelled in said
+    assert bool(spelled) is ("Prometheus" in said)
