@@ -31,14 +31,27 @@ CLOCK_JUMP: Final = 0.25
 # Bytes; less is full.
 _DISK_FULL: Final = 64 * 1024
 _QUOTED: Final = 200
+# The source of what a script logs itself.
+_CONSOLE: Final = "console"
+# What Go's HTTP client says of an address that is only a path. A redirect can't lead to one: it is resolved.
+_UNADDRESSED: Final = 'unsupported protocol scheme ""'
 _PROGRESS: Final = re.compile(r" complete and (\d+) interrupted iterations")
 
 
 class K6Log(msgspec.Struct, frozen=True):
-    """What matters of k6's log: messages of exceptions in the script, other errors, and whether writing failed."""
+    """What matters of k6's log: messages of exceptions in the script, other errors, and requests without an address.
+
+    What the script itself logs is its own.
+    """
 
     exceptions: tuple[str, ...] = ()
     errors: tuple[str, ...] = ()
+    unaddressed: tuple[str, ...] = ()
+
+    @property
+    def cut_short(self) -> str:
+        """What k6 said as it ended the load for a threshold of the script with `abortOnFail`."""
+        return next((error for error in self.errors if "abortOnFail" in error), "")
 
     @property
     def write_error(self) -> str:
@@ -81,11 +94,14 @@ def read_log(path: Path) -> K6Log:
     """Read k6's log; lines that are no JSON (it dies before it logs) count as errors."""
     exceptions: list[str] = []
     errors: list[str] = []
+    unaddressed: list[str] = []
     for line in path.read_bytes().splitlines() if path.exists() else ():
         level, source, message = _log_line(line)
-        if level == "error":
+        if level == "error" and source != _CONSOLE:
             (exceptions if source == "stacktrace" else errors).append(message[:_QUOTED])
-    return K6Log(tuple(exceptions), tuple(errors))
+        elif _UNADDRESSED in message and source != _CONSOLE:
+            unaddressed.append(message[:_QUOTED])
+    return K6Log(tuple(exceptions), tuple(errors), tuple(unaddressed))
 
 
 def _log_line(line: bytes) -> tuple[str, str, str]:
@@ -137,6 +153,15 @@ def _ended_by_itself(evidence: Evidence) -> str:
     return f"k6 did not run to its end: {reason} (exit {evidence.exit.code}{f', {said[-1]!r}' if said else ''})"
 
 
+def _not_cut_short(evidence: Evidence) -> str:
+    said = evidence.log.cut_short
+    return (
+        f"the script ended the load itself: {said!r}; leave abortOnFail out, the gate ends a gross failure"
+        if said
+        else ""
+    )
+
+
 def _output_written(evidence: Evidence) -> str:
     """Tell whether writing failed. On a full disk k6's complaint is lost with the rest, so the disk is asked too."""
     error = evidence.log.write_error
@@ -179,6 +204,17 @@ def _arrived(evidence: Evidence) -> str:
         return ""
     wanted, (went, _) = evidence.reader.base_url, elsewhere.most_common(1)[0]
     return f"no request went to {wanted}, but to {went}: build the script's addresses from __ENV.BASE_URL"
+
+
+def _addressed(evidence: Evidence) -> str:
+    """Tell whether the script made requests that no server could have been sent: those are not the service's failures."""
+    unaddressed = evidence.log.unaddressed
+    return (
+        f"{len(unaddressed)} requests had no address to go to, first {unaddressed[0]!r}: build the script's addresses from "
+        "__ENV.BASE_URL"
+        if unaddressed
+        else ""
+    )
 
 
 def _traced(evidence: Evidence) -> str:
@@ -273,6 +309,7 @@ class _Waiting:
 
 _INTEGRITY: Final[tuple[Callable[[Evidence], str], ...]] = (
     _ended_by_itself,
+    _not_cut_short,
     _output_written,
     _summary_written,
     _rows_match,
@@ -280,6 +317,7 @@ _INTEGRITY: Final[tuple[Callable[[Evidence], str], ...]] = (
     _script_ran,
     _something_sent,
     _arrived,
+    _addressed,
     _traced,
     _clock_held,
 )

@@ -82,6 +82,8 @@ def scripted(profile: Profile, options: _Options, script: Path) -> Profile:
     if not load.judged:
         raise ScriptError(f"{script}: every scenario is tagged phase: {WARMUP}, none is left to be judged")
     begin, end = min(scenario.start for scenario in load.judged), max(scenario.end for scenario in load.judged)
+    if end <= begin or (load.open and not sum(scenario.iterations or 0 for scenario in load.judged)):
+        raise ScriptError(f"{script}: its scenarios start nothing: give them a duration, and a rate above 0")
     ours = {scenario.name for scenario in scenarios} == set(for_any_script(profile))
     return Profile(name=profile.name if ours else script.stem, load=load, seconds=end - begin, warmup=begin)
 

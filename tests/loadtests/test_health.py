@@ -58,6 +58,14 @@ def spoilt() -> SampleReader:
         (evidence(reader(), log=K6Log(errors=("Error writing to CSV",))), "k6 could not write its samples"),
         (evidence(reader(), log=K6Log(exceptions=("TypeError",))), "the script threw 1 times, first 'TypeError'"),
         (evidence(reader(), exit=K6Exit(-9, 1.0)), "it was killed by SIGKILL"),
+        (
+            evidence(reader(iterations=3), log=K6Log(errors=("at least one has abortOnFail enabled",))),
+            "the script ended the load itself: 'at least one has abortOnFail enabled'; leave abortOnFail out",
+        ),
+        (
+            evidence(reader(), log=K6Log(unaddressed=('Get "/x": unsupported protocol scheme',) * 2)),
+            "2 requests had no address to go to, first 'Get \"/x\": unsupported protocol scheme': build",
+        ),
         (evidence(torn()), "the samples end in the middle of a row"),
         (evidence(spoilt()), "2 rows of the samples cannot be read"),
         (evidence(reader(sample(), sample(trace_id=""))), "1 requests carried no trace id"),
@@ -126,6 +134,16 @@ def test_the_log_tells_exceptions_from_errors(tmp_path: Path) -> None:
         "panic: oh\n"
     )
     assert read_log(log) == K6Log(("TypeError: x",), ("failed no space left", "panic: oh"))
+
+
+def test_what_a_script_logs_itself_is_no_error_of_k6s(tmp_path: Path) -> None:
+    log = tmp_path / "stderr.log"
+    log.write_text(
+        '{"level":"error","msg":"Error writing your cart","source":"console"}\n'
+        '{"level":"warning","msg":"unsupported protocol scheme","source":"console"}\n'
+        '{"level":"warning","msg":"Request Failed","error":"Get \\"/x\\": unsupported protocol scheme \\"\\""}\n'
+    )
+    assert read_log(log) == K6Log(unaddressed=('Request Failed Get "/x": unsupported protocol scheme ""',))
 
 
 def test_a_summary_without_requests_counts_none_sent(tmp_path: Path) -> None:

@@ -76,6 +76,18 @@ def test_a_scenario_whose_time_is_not_planned_is_refused_with_those_that_are() -
         planned(executor="per-vu-iterations", iterations=3)
 
 
+@pytest.mark.parametrize(
+    "scenario",
+    [
+        {"executor": "ramping-vus", "stages": [{"duration": "0s", "target": 5}]},
+        {"executor": "ramping-arrival-rate", "preAllocatedVUs": 1, "stages": [{"duration": "3s", "target": 0}]},
+    ],
+)
+def test_a_load_that_starts_nothing_is_refused_before_it_is_sent(scenario: dict[str, object]) -> None:
+    with pytest.raises(ScriptError, match="its scenarios start nothing: give them a duration, and a rate above 0"):
+        planned(**scenario)
+
+
 @pytest.mark.parametrize("profile", [SMOKE, RAMP])
 def test_a_script_without_a_load_gets_the_profiles(profile: Profile, tmp_path: Path) -> None:
     script = tmp_path / "plain.js"
