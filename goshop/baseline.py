@@ -58,12 +58,14 @@ class Opponent:
         return Against(name=self.name, commit=self.commit, profile=self.planned.name, pairs=self.pairs)
 
 
-def settle(baseline: str, pairs: int | None, url: str, profile: Profile) -> Opponent | None:
+def settle(baseline: str | None, pairs: int | None, url: str, profile: Profile) -> Opponent | None:
     """Return what `--baseline` and `--pairs` mean, None without them; raises `WrongRequest` and `MeasurementFailed`."""
-    if not baseline:
+    if baseline is None:
         if pairs is not None:
             raise WrongRequest("--pairs is for --baseline: name what to compare with, or leave it out")
         return None
+    if not baseline:
+        raise WrongRequest(f"{OPTION} names nothing: an address, or a revision of this checkout")
     count = STRICT.pairs if pairs is None else pairs
     try:
         design_for(count)

@@ -191,7 +191,6 @@ Examples:
 @_fault_option
 @click.option(
     "--baseline",
-    default="",
     metavar="URL|GIT_REV",
     help="Compare with what runs there (beside --url), or with the shop of that revision.",
 )

@@ -70,7 +70,7 @@ class Options:
     root: Path = DEFAULT_ROOT
     out: Path | None = None
     # An address, or a revision of this checkout, to compare with.
-    baseline: str = ""
+    baseline: str | None = None
     # How many pairs of runs; None for as many as a comparison without a margin needs.
     pairs: int | None = None
     # The Prometheus that knows the error budgets, and, as a source, the series of the window.

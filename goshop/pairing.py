@@ -104,7 +104,7 @@ def _named(turn: Turn) -> Iterator[None]:
     """Say whose failure it was."""
     try:
         yield
-    except (LoadError, MeasurementFailed) as error:
+    except (LoadError, MeasurementFailed, OSError) as error:
         raise MeasurementFailed(f"the {turn}: {error}") from None
 
 

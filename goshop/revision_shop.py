@@ -51,8 +51,13 @@ def revision_shop(checkout: Checkout, root: Path, log: Path, environ: Mapping[st
     command: list[str | Path] = [checkout.python, "-P", "-m", "goshop", "up", "--dir", root.absolute()]
     # -P: a `goshop` in the folder that we happen to be called from is not the one that is meant.
     env = {**own_environment(environ), "PYTHONPATH": str(checkout.files)}
-    # It has children of its own to stop.
-    process = spawn(command, log=log, env=env, on_parent_death=signal.SIGTERM)
+    try:
+        # It has children of its own to stop.
+        process = spawn(command, log=log, env=env, on_parent_death=signal.SIGTERM)
+    except OSError as error:
+        raise StartError(
+            f"its shop cannot be started: {checkout.python}: {error.strerror}; remove {checkout.files.parent} to have it set up again"
+        ) from None
     spans = None
     try:
         shop = _await_welcome(process, log)

@@ -67,7 +67,8 @@ def test_the_report_shows_the_pairs(beside_runs):
 @pytest.mark.parametrize(
     ("baseline", "pairs", "url", "said"),
     [
-        ("", 10, "", "--pairs is for --baseline"),
+        (None, 10, "", "--pairs is for --baseline"),
+        ("", None, "", "--baseline names nothing"),
         ("HEAD", 5, "", "5 pairs cannot be trusted: from 10 on"),
         ("HEAD", 1000, "", "100 are the most"),
         ("http://127.0.0.1:1", None, "", "and so must be what it is compared with: name it by --url"),
@@ -109,4 +110,4 @@ def test_two_shops_do_not_share_servers_that_somebody_has_named(monkeypatch):
 
 
 def test_without_a_baseline_there_is_nothing_to_compare():
-    assert settle("", None, "", SMOKE) is None
+    assert settle(None, None, "", SMOKE) is None

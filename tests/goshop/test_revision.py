@@ -140,6 +140,17 @@ def test_a_shop_that_does_not_come_up_says_its_last_words(repository, brought_up
         pass
 
 
+def test_an_environment_that_was_taken_away_is_said_with_what_helps(repository, brought_up, tmp_path):
+    shop = brought_up(repository.commit())
+    for python in (tmp_path / "baselines" / "venvs").glob("*/bin/python"):
+        python.unlink()
+    with (
+        pytest.raises(StartError, match=r"No such file or directory; remove .*/baselines to have it set up again"),
+        shop,
+    ):
+        pass
+
+
 def test_a_shop_that_dies_is_seen(repository, brought_up):
     with brought_up(repository.commit(after="sys.exit(5)")) as shop:
         assert wait_until(lambda: shop.ended() != "", 10)
