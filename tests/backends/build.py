@@ -78,7 +78,9 @@ def _compiler() -> str:
     try:
         return _go("env", "GOVERSION", folder=HERE, bound=60).strip()
     except FileNotFoundError:
-        raise NotBuiltError("there is no go; https://go.dev/doc/install") from None
+        raise NotBuiltError(
+            "there is no Go compiler: `make test-stack` brings one, or https://go.dev/doc/install"
+        ) from None
 
 
 def _build(name: str, target: Path) -> None:
