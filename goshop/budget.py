@@ -198,7 +198,12 @@ def print_budgets(found: Budgets) -> None:
     console = Console(highlight=False, emoji=False, soft_wrap=True)
     if not console.is_terminal:
         console.width = _PIPE_WIDTH
-    console.print(_table(found), soft_wrap=False)
+    with console.capture() as table:
+        console.print(_table(found), soft_wrap=False)
+    for line in table.get().splitlines():
+        # The table's padding has no place in a log, or in a document that shows it.
+        if line.strip():
+            click.echo(line.rstrip())
     for budget in found.slos:
         text = Text.assemble(
             (budget.state.upper(), _STYLES[budget.state]), f"  {plain(budget.slo)}: {plain(budget.reason)}"

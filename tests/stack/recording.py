@@ -19,7 +19,7 @@ from urllib.request import ProxyHandler, build_opener
 
 from tests.backends.build import built
 from tests.goshop.replay import FOLDER, prometheus
-from tests.stack.counted import Counter, openmetrics, requests, up
+from tests.stack.counted import BUCKET, COUNT, ROUTE, TARGET, Counter, openmetrics, requests, up
 from tests.stack.prometheus import Prometheus, blocks, running
 
 ROOT = Path(__file__).parents[2]
@@ -33,6 +33,13 @@ def shop(bad: float, slow: float = 0.003) -> list[Counter]:
     return [*good, *failed, *up()]
 
 
+def searches() -> list[Counter]:
+    """Return 20 searches/s of which 3 of 1,000 take longer than 250 ms."""
+    labels = TARGET | ROUTE
+    edge = labels | {"le": "0.25"}
+    return [Counter(COUNT, labels, lambda at: 20 * at), Counter(BUCKET, edge, lambda at: round(19.94 * at)), *up()]
+
+
 @dataclass(frozen=True)
 class Story:
     """What was counted for some `hours` each `step` s, and who asks."""
@@ -43,20 +50,30 @@ class Story:
     command: tuple[str, ...]
 
 
-BUDGET = ("slo", "budget", "slo/specs/checkout.yaml")
+BUDGET = ("slo", "budget", str(ROOT / "slo" / "specs" / "checkout.yaml"))
+# The first specification of docs/slo.md.
+PAGE = ("slo", "budget", "search.yaml")
 WINDOW = ("gate", "--source", "prometheus", "--window", "10m")
 STORIES = {
     "healthy": Story(lambda: shop(0.002), 3, 60, BUDGET),
     "spent": Story(lambda: shop(0.02), 3, 60, BUDGET),
+    "page": Story(searches, 48, 60, PAGE),
     "canary": Story(lambda: shop(0.002), 0.3, 15, WINDOW),
     "broken": Story(lambda: shop(0.03), 0.3, 15, WINDOW),
 }
+
+
+def specification_of_the_page() -> str:
+    """Return the specification that docs/slo.md shows."""
+    page = (ROOT / "docs" / "slo.md").read_text()
+    return page.split("```yaml\n", 1)[1].split("```", 1)[0]
 
 
 def record(story: Story, start: Callable[[Path], Prometheus], promtool: Path, folder: Path) -> dict[str, Any]:
     """Return what a Prometheus with the story's past answered."""
     until = time.time() // 60 * 60
     text = openmetrics(story.counters(), until - story.hours * HOUR, until, story.step)
+    (folder / "search.yaml").write_text(specification_of_the_page())
     server = start(blocks(promtool, text, folder / f"past-{time.monotonic_ns()}"))
     answers: dict[str, Any] = {}
     ask = build_opener(ProxyHandler({}))
@@ -73,8 +90,8 @@ def record(story: Story, start: Callable[[Path], Prometheus], promtool: Path, fo
 
     with prometheus(forward) as url:
         command = [sys.executable, "-m", "goshop", *story.command, "--prometheus", url]
-        more = ["--dir", str(folder / "runs")] if story.command == WINDOW else []
-        subprocess.run([*command, *more], cwd=ROOT, capture_output=True, check=False, env=dict(os.environ))
+        environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+        subprocess.run(command, cwd=folder, capture_output=True, check=False, env=environ)
     return {"now": until, "answers": answers}
 
 

@@ -1,16 +1,20 @@
 """`goshop gate --source prometheus` against the real Prometheus: every count is exact, and what is missing is never a pass."""
 
+import asyncio
 import json
 import os
 import subprocess
 import sys
 import time
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from loadtests import find_k6
 from slo.verdict import read_verdict
+from tests.loadtests.stand_in import StandIn, served
 from tests.slo.published import assert_published
 from tests.stack.counted import BUCKET, COUNT, ROUTE, TARGET, Counter, openmetrics, requests, up
 from tests.stack.prometheus import blocks
@@ -21,6 +25,16 @@ WINDOW = 900
 # The scrapes begin long before the window does, and end with it.
 HISTORY = 1800
 OTHER = {"instance": "b:1"}
+
+
+def every_third_fails():
+    statuses = cycle((200, 200, 500))
+
+    async def answers(_request):
+        await asyncio.sleep(0.02)
+        return next(statuses), {}, {}
+
+    return answers
 
 
 @pytest.fixture
@@ -174,3 +188,27 @@ def test_too_short_a_window_for_its_scrapes_is_undecided(judge):
 
 def test_less_traffic_than_the_target_is_undecided_and_not_missed(judge):
     assert outcomes(judge(shop(rate=3, bad=0, slow=0)))["throughput"] == "inconclusive"
+
+
+def test_a_k6_that_pushes_is_counted_to_the_last_request(start_prometheus, tmp_path):
+    page = (ROOT / "docs" / "gate.md").read_text()
+    load, gate = tmp_path / "load.js", tmp_path / "gate.yaml"
+    load.write_text(page.split("```javascript\n", 1)[1].split("```", 1)[0])
+    gate.write_text(page.split("```yml\n", 1)[1].split("```", 1)[0])
+    server = start_prometheus(flags=["--web.enable-remote-write-receiver"])
+    with served(StandIn(every_third_fails())) as service:
+        offered = ("--vus", "4", "--duration", "12s", "--out", "experimental-prometheus-rw", "--tag", "instance=a")
+        environ = {
+            **os.environ,
+            "BASE_URL": service.url,
+            "K6_PROMETHEUS_RW_SERVER_URL": f"{server.url}/api/v1/write",
+        }
+        quiet = ("-q", "--no-usage-report", "--address", "", "--summary-export", str(tmp_path / "summary.json"))
+        subprocess.run([find_k6(), "run", *quiet, *offered, load], env=environ, check=True, capture_output=True)
+    command = [sys.executable, "-m", "goshop", "gate", gate, "--source", "prometheus", "--prometheus", server.url]
+    command += ["--window", "15s", "--dir", tmp_path / "runs", "--out", tmp_path / "out"]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False, cwd=ROOT)
+    verdict = read_verdict(tmp_path / "out" / "verdict.json")
+    sent = json.loads((tmp_path / "summary.json").read_text())["metrics"]["http_reqs"]["count"]
+    assert counts(verdict, "slow")[0] == counts(verdict, "errors")[0] == sent, done.stdout
+    assert counts(verdict, "errors")[1] == pytest.approx(sent / 3, abs=1)
