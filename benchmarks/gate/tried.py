@@ -89,17 +89,23 @@ def _clopper_pearson_rule(total: float, share: float) -> Verdict:
     return "fail" if low > BUDGET else "inconclusive"
 
 
-def _with_history(made: Release, pattern: Pattern, seconds: int, number: int) -> Verdict:
-    floor = _floor(pattern, seconds, number % HISTORIES)
-    return interval_rule(made, seconds, block_count(seconds), floor)
+def _with_history(*kept: Verdict) -> Variant:
+    """Return the rule with a floor from those of the former runs that ended so, judged without one."""
+
+    def judge(made: Release, pattern: Pattern, seconds: int, number: int) -> Verdict:
+        floor = _floor(pattern, seconds, number % HISTORIES, kept)
+        return interval_rule(made, seconds, block_count(seconds), floor)
+
+    return judge
 
 
 @cache
-def _floor(pattern: Pattern, seconds: int, history: int) -> float:
+def _floor(pattern: Pattern, seconds: int, history: int, kept: tuple[Verdict, ...]) -> float:
     """Learn a floor from former runs of the same length, of releases at 90 % of the budget."""
-    first = FORMER + history * FORMER_RUNS
+    first, count = FORMER + history * FORMER_RUNS, block_count(seconds)
     runs = [simulate(pattern, 0.009, number, seconds) for number in range(first, first + FORMER_RUNS)]
-    return design_effect_floor([run.blocks(seconds, block_count(seconds)) for run in runs], seconds * RATE)
+    learned = [run.blocks(seconds, count) for run in runs if interval_rule(run, seconds, count) in kept]
+    return design_effect_floor(learned, seconds * RATE)
 
 
 VARIANTS: Final[dict[str, Variant]] = {
@@ -111,7 +117,9 @@ VARIANTS: Final[dict[str, Variant]] = {
     "to 32 blocks of 15 s": _blocks(_longest(32, 15)),
     "ours, variance at the budget": _at_budget,
     "ours, the same for failures only": _at_budget_above,
-    f"ours, floor from {FORMER_RUNS} former runs": _with_history,
+    f"ours, floor from {FORMER_RUNS} former runs": _with_history("pass", "inconclusive", "fail"),
+    f"ours, floor from those of {FORMER_RUNS} that did not fail": _with_history("pass", "inconclusive"),
+    f"ours, floor from those of {FORMER_RUNS} that passed": _with_history("pass"),
 }
 
 
