@@ -3,64 +3,17 @@
 The runs of 0, 1, 3, 4 and 5 are those of `tests.goshop.plain` and `tests.goshop.beside`.
 """
 
-import json
-import threading
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
-from urllib.parse import parse_qs
-
 import pytest
 
-from slo.openslo.loading import load_specification
 from slo.verdict import EXITS, read_verdict
-from tests.goshop.plain import SPEC, goshop_gate, script, write_specification
+from tests.goshop.plain import goshop_gate, script, write_specification
+from tests.goshop.replay import prometheus, replay
 
 pytestmark = pytest.mark.timeout(240)
 
 # Runs that others look at, too.
 SHARED = {0: "good", 1: "failing", 3: "short", 4: "slower", 5: "throwing"}
 WORDS = {code: word for word, code in EXITS.items()}
-IDS = [slo.id for slo in load_specification([SPEC]).slos]
-# Of 100,000 requests in 30 days 5,000 were bad; all 8,640 steps of 5 minutes are there.
-SPENT = {"count_over_time": "8640", "slo:sli_bad:": "5000", "slo:sli_total:": "100000"}
-
-
-class SpentBudgets(BaseHTTPRequestHandler):
-    """Answers as a Prometheus does that has the rules' increments."""
-
-    def do_POST(self) -> None:
-        """Answer one query."""
-        (query,) = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())["query"]
-        body = json.dumps({"status": "success", "data": _data(query)}).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class' name
-        """Say nothing: stderr is the test's."""
-
-
-def _data(query: str) -> dict[str, Any]:
-    if query == "time()":
-        return {"resultType": "scalar", "result": [1_800_000_000.0, "1800000000"]}
-    value = next(value for part, value in SPENT.items() if part in query)
-    points = [{"metric": {"sloth_id": name}, "value": [1_800_000_000.0, value]} for name in IDS]
-    return {"resultType": "vector", "result": points}
-
-
-@contextmanager
-def prometheus():
-    """Yield the address of a Prometheus whose budgets are spent."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), SpentBudgets) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_address[1]}"
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +22,7 @@ def frozen(tmp_path_factory):
     folder = tmp_path_factory.mktemp("frozen")
     (folder / "load.js").write_text(script("/"))
     target = ("--url", "http://127.0.0.1:1", "--script", folder / "load.js")
-    with prometheus() as address:
+    with prometheus(replay("spent")) as address:
         done = goshop_gate(
             write_specification(folder / "gate.yaml"),
             *(*target, "--prometheus", address, "--dir", folder / "runs", "--out", folder / "out"),
