@@ -12,12 +12,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
-from urllib.parse import urlsplit
 
 import click
 
 import loadtests
 from app.faults import parse_faults
+from goshop.addresses import parts_of
 from goshop.baseline import judge_beside, prepare, settle
 from goshop.budget import asked_budgets, slos_of
 from goshop.history import former_runs, history_file, remember
@@ -242,7 +242,7 @@ def _gate(options: Options) -> Gate:
 
 
 def _require_site(grafana: str) -> None:
-    if grafana and urlsplit(grafana).scheme not in {"http", "https"}:
+    if grafana and parts_of(grafana) is None:
         raise WrongRequest(f"expected an address such as https://grafana.example.org for --grafana, got {grafana!r}")
 
 

@@ -17,10 +17,11 @@ from itertools import pairwise
 from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any, Final, Literal, TypeVar
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 import msgspec
 
+from goshop.addresses import parts_of
 from goshop.measurement import WrongRequest
 from loadtests.seed import is_loopback
 from slo.openslo.promql import Matcher, QueryError, parse_query
@@ -138,8 +139,8 @@ def connect(url: str, environ: Mapping[str, str] = os.environ) -> Prometheus:
     """Return where to ask, with the credentials of the environment; raises `WrongRequest` for what cannot be meant."""
     if not url:
         raise WrongRequest(f"name the Prometheus with --prometheus URL or {VARIABLE}")
-    address = urlsplit(url)
-    if address.scheme not in {"http", "https"} or not address.netloc or address.query or address.fragment:
+    address = parts_of(url)
+    if address is None or address.query or address.fragment:
         raise WrongRequest(f"expected an address such as https://prometheus.example.org for --prometheus, got {url!r}")
     if "@" in address.netloc:
         # Not repeated here: this line is in a log, and the address would be in every report.

@@ -10,9 +10,11 @@ import urllib.request
 from collections.abc import Mapping
 from http.client import HTTPException
 from typing import Final
-from urllib.parse import urlsplit
+
+import httpx
 
 import loadtests
+from goshop.addresses import parts_of
 from goshop.measurement import Job, MeasurementFailed, WrongRequest, load_facts, say, tell
 from goshop.planning import plan_line
 from goshop.progress import Stage, loading
@@ -42,8 +44,8 @@ def require_target(url: str, gate: Gate, variables: tuple[str, ...]) -> None:
 
 def require_address(url: str, option: str) -> None:
     """Make sure that what an option names is an address, and holds no credentials; raises `WrongRequest`."""
-    address = urlsplit(url)
-    if address.scheme not in {"http", "https"} or not address.netloc or address.query or address.fragment:
+    address = parts_of(url)
+    if address is None or address.query or address.fragment:
         raise WrongRequest(f"expected an address such as https://shop.example.org for {option}, got {url!r}")
     if "@" in address.netloc:
         # Not repeated here: this line is in a log, and the address would be in every report.
@@ -123,9 +125,10 @@ def require_answer(url: str) -> None:
     # What stays on this machine must not pass through a proxy that the environment names.
     handlers = (urllib.request.ProxyHandler({}),) if is_loopback(url) else ()
     try:
-        urllib.request.build_opener(*handlers).open(url, timeout=_ANSWER_SECONDS).close()
+        # Letters beyond ASCII are for people; on the wire a host is IDNA and a path is escaped.
+        urllib.request.build_opener(*handlers).open(str(httpx.URL(url)), timeout=_ANSWER_SECONDS).close()
     except urllib.error.HTTPError as error:
         error.close()
-    except (OSError, HTTPException) as error:
+    except (OSError, HTTPException, UnicodeError) as error:
         reason = getattr(error, "reason", error)
         raise MeasurementFailed(f"nothing answers at {url}: {reason}") from None

@@ -56,7 +56,9 @@ class SampleReader:
     def __init__(self, path: Path, base_url: str = "") -> None:
         """Read `path`; a request that has no name but its address is called by its path below `base_url`."""
         self.path = path
-        self.base_url = base_url.rstrip("/")
+        # k6 spells a scheme in small letters, however it was given.
+        scheme, _, rest = base_url.rstrip("/").partition(":")
+        self.base_url = f"{scheme.lower()}:{rest}" if rest else ""
         # Requests that went to an address that is not below it.
         self.elsewhere: Counter[str] = Counter()
         self.samples: list[Sample] = []

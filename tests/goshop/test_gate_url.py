@@ -123,6 +123,7 @@ def test_where_nothing_answers_no_load_is_started(specification, tmp_path):
     ("arguments", "said"),
     [
         (["--url", "staging"], "expected an address such as https://"),
+        (["--url", "http://[::1:80"], "expected an address such as https://"),
         (["--url", "http://127.0.0.1:1"], "fills the shop first: name its admin by GOSHOP_AUTH__ADMIN_EMAIL"),
         (["--url", "http://127.0.0.1:1", "--script", "no.js"], "--script: there is no such file: no.js"),
         (

@@ -110,3 +110,9 @@ def test_the_warm_up_and_failures_are_marked(tmp_path: Path) -> None:
     failed = REQUEST.replace(",,true,", ",1212,false,").replace(",200,phase=judged", ",0,phase=warmup")
     (sample,) = read(tmp_path, HEADER + failed).samples
     assert (sample.status, sample.error_code, sample.expected, sample.warmup) == (0, 1212, False, True)
+
+
+def test_a_scheme_in_capitals_is_the_one_that_k6_spells_small(tmp_path: Path) -> None:
+    reader = SampleReader(tmp_path / "none.csv", "HTTP://Shop.example.org/api/")
+    assert reader.base_url == "http://Shop.example.org/api"
+    assert SampleReader(tmp_path / "none.csv").base_url == ""

@@ -1,0 +1,25 @@
+"""Addresses as people name them on a command line, checked before anybody is asked."""
+
+from typing import Final
+from urllib.parse import SplitResult, urlsplit
+
+import httpx
+
+_SCHEMES: Final = frozenset({"http", "https"})
+
+
+def parts_of(url: str) -> SplitResult | None:
+    """Return the parts of an address such as https://shop.example.org; None for what is none.
+
+    That is: another scheme, no host, a port beyond 65535, half of an IPv6 address, blanks or control characters, which
+    urllib takes out without a word and which a report must not repeat.
+    """
+    try:
+        address = urlsplit(url)
+        # Only looked at when it is asked for.
+        port = address.port
+        httpx.URL(url)
+    except (ValueError, httpx.InvalidURL):
+        return None
+    whole = url.isprintable() and " " not in url and address.scheme in _SCHEMES
+    return address if whole and address.hostname and port != 0 else None

@@ -1,0 +1,61 @@
+"""What is an address, and what is refused before anybody is asked."""
+
+import pytest
+
+from goshop.addresses import parts_of
+from goshop.measurement import MeasurementFailed
+from goshop.target import require_answer
+from tests.loadtests.stand_in import StandIn, served
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1:8080",
+        "https://shop.example.org/api/",
+        "HTTP://shop.example.org",
+        "http://[::1]:80/x",
+        "http://bücher.example/ü",
+    ],
+)
+def test_an_address_has_a_scheme_and_a_host(url: str) -> None:
+    address = parts_of(url)
+    assert address is not None
+    assert address.scheme in {"http", "https"}
+    assert address.hostname
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *(
+            "",
+            "staging",
+            "ftp://shop.example.org",
+            "http://",
+            "http:///x",
+            "http://:80",
+            "http://[::1:80",
+            "http://[x]",
+        ),
+        *("http://shop:65536", "http://shop:0", "http://shop:x", "http://sh op", "http://shop/a b", "http://999.1.1.1"),
+        *("http://shop/\x1b[31m", "http://shop\n.example.org", "http://shop/\x00"),
+    ],
+)
+def test_what_is_no_address_is_none(url: str) -> None:
+    assert parts_of(url) is None
+
+
+def test_an_answer_comes_from_a_path_beyond_ascii_too() -> None:
+    with served(StandIn(_answer)) as service:
+        require_answer(f"{service.url}/bücher")
+
+
+async def _answer(_request: str):
+    return 404, {}, {}
+
+
+@pytest.mark.parametrize("host", ["a..b", f"{'a' * 300}.example"])
+def test_a_host_that_cannot_be_looked_up_does_not_answer(host: str) -> None:
+    with pytest.raises(MeasurementFailed, match="nothing answers at http://a"):
+        require_answer(f"http://{host}")
