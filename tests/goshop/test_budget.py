@@ -62,7 +62,7 @@ def test_the_table_names_every_figure_and_where_it_is_from():
         "series",
     ]
     assert (
-        " events were bad, 5340.0 may be; the rules are not loaded there: computed from the raw series, 3.0 h of 30d are known"
+        " events were bad, 5400.0 may be; the rules are not loaded there: computed from the raw series, 3.0 h of 30d are known"
         in said
     )
 

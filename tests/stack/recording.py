@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import urlencode
 from urllib.request import ProxyHandler, build_opener
 
+from slo.generation.recording import STEP
 from tests.backends.build import built
 from tests.goshop.replay import FOLDER, prometheus
 from tests.stack.counted import BUCKET, COUNT, ROUTE, TARGET, Counter, openmetrics, requests, up
@@ -34,10 +35,10 @@ def shop(bad: float, slow: float = 0.003) -> list[Counter]:
 
 
 def searches() -> list[Counter]:
-    """Return 20 searches/s of which 3 of 1,000 take longer than 250 ms."""
+    """Return 100 searches/s of which 3 of 1,000 take longer than 250 ms."""
     labels = TARGET | ROUTE
     edge = labels | {"le": "0.25"}
-    return [Counter(COUNT, labels, lambda at: 20 * at), Counter(BUCKET, edge, lambda at: round(19.94 * at)), *up()]
+    return [Counter(COUNT, labels, lambda at: 100 * at), Counter(BUCKET, edge, lambda at: round(99.7 * at)), *up()]
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,8 @@ def specification_of_the_page() -> str:
 
 def record(story: Story, start: Callable[[Path], Prometheus], promtool: Path, folder: Path) -> dict[str, Any]:
     """Return what a Prometheus with the story's past answered."""
-    until = time.time() // 60 * 60
+    # Whole steps of the rules, so that the figures are the same whenever it is recorded.
+    until = time.time() // STEP.seconds * STEP.seconds
     text = openmetrics(story.counters(), until - story.hours * HOUR, until, story.step)
     (folder / "search.yaml").write_text(specification_of_the_page())
     server = start(blocks(promtool, text, folder / f"past-{time.monotonic_ns()}"))
