@@ -84,44 +84,57 @@ def evaluate_series(facts: SeriesFacts) -> Judgement:
     scrapes = scrapes_of(every, facts.up)
     window = cut(facts.begin, facts.seconds, scrapes.values())
     judge = _Judge(window, scrapes, shortest(scrapes.values()))
-    if facts.problems:
-        results = tuple(unmeasured(measured.objective, "the series could not be read") for measured in facts.measured)
-    else:
-        results = tuple(map(judge.result, facts.measured))
-    problems = [*facts.problems, *judge.problems, *islice(holes(scrapes, window), MOST_SAID)]
+    results = tuple(map(judge.open if facts.problems else judge.result, facts.measured))
+    problems = (*facts.problems, *judge.problems, *islice(holes(scrapes, window), MOST_SAID))
+    load = _load(results, problems or tuple(_uncounted(results)), facts.seconds)
+    source = structs.replace(facts.source, remarks=tuple(_remarks(every, scrapes, window)))
+    lasted = LoadFacts(model="open", begin=window.begin, seconds=window.seconds)
+    verdict = _verdict(facts, results, load, source)
+    return Judgement(verdict, gather(facts.gate, lasted, (), {}, Traces()))
+
+
+def _load(results: Sequence[ObjectiveResult], problems: Sequence[str], seconds: float) -> Load:
+    """Say what came in the window: nobody sent it, so that there is a number and a rate of it, and what is wrong with them."""
     requests = max((result.total for result in results), default=0)
-    if not problems and not requests:
-        problems.append("no request was counted in the window")
-    if not problems and not any(result.outcome == "missed" for result in results):
-        problems += [f"{result.name}: no request was counted" for result in results if not result.total]
-    load = Load(
+    return Load(
         requests=requests,
-        rate=requests / facts.seconds,
+        rate=requests / seconds,
         dropped_iterations=0,
         client_minus_server_p99=None,
         healthy=not problems,
         problems=tuple(dict.fromkeys(problems)),
+        seconds=seconds,
     )
-    verdict = Verdict(
+
+
+def _uncounted(results: Sequence[ObjectiveResult]) -> Iterator[str]:
+    """Name the objectives that no request counted for; a release that missed another has failed all the same."""
+    if not any(result.total for result in results):
+        yield "no request was counted in the window"
+    elif not any(result.outcome == "missed" for result in results):
+        yield from (f"{result.name}: no request was counted" for result in results if not result.total)
+
+
+def _verdict(facts: SeriesFacts, results: tuple[ObjectiveResult, ...], load: Load, source: Source) -> Verdict:
+    begin, end = facts.begin, facts.begin + facts.seconds
+    return Verdict(
         schema=SCHEMA,
         verdict=conclude(results, measured=load.healthy),
         gate=facts.gate.name,
         release=facts.release,
-        url=facts.source.prometheus,
+        url=source.prometheus,
         profile="",
         faults=(),
-        started=_rfc3339(window.begin),
-        ended=_rfc3339(window.end),
+        started=_rfc3339(begin),
+        ended=_rfc3339(end),
         objectives=results,
         load=load,
         reconciliation=Reconciliation(k6=0),
         causes=(),
         traces=Traces(),
-        links=run_links(facts.grafana, facts.gate, Traces(), started=window.begin, ended=window.end),
-        source=structs.replace(facts.source, remarks=tuple(_remarks(every, scrapes, window))),
+        links=run_links(facts.grafana, facts.gate, Traces(), started=begin, ended=end),
+        source=source,
     )
-    lasted = LoadFacts(model="open", begin=window.begin, seconds=window.seconds)
-    return Judgement(verdict, gather(facts.gate, lasted, (), {}, Traces()))
 
 
 class _Judge:
@@ -132,6 +145,11 @@ class _Judge:
         self._window = window
         self._scrapes = scrapes
         self._shortest = max(shortest_seconds, SHORTEST_SECONDS)
+
+    @staticmethod
+    def open(measured: Measured) -> ObjectiveResult:
+        """Return an objective whose series could not be read."""
+        return unmeasured(measured.objective, "the series could not be read")
 
     def result(self, measured: Measured) -> ObjectiveResult:
         """Return how an objective was met; what can't be counted is said and undecided."""

@@ -142,6 +142,11 @@ def test_a_server_that_is_slow_or_speaks_something_else_is_given_up(say, said):
     assert time.monotonic() - begun < 5
 
 
+def test_a_name_that_nobody_can_be_asked_for_answers_nothing():
+    with pytest.raises(PrometheusError, match="nothing answers at"):
+        connect(f"http://{'x' * 70}.example.org", NONE).now()
+
+
 def test_where_nothing_listens_nothing_answers():
     with reserve(1) as (port,), pytest.raises(PrometheusError, match="nothing answers at"):
         connect(f"http://127.0.0.1:{port}", NONE).now()
@@ -170,6 +175,9 @@ def test_credentials_come_from_the_environment_and_are_in_no_repr(environ, sent)
     [
         ("", {}, "name the Prometheus with --prometheus URL or GOSHOP_PROMETHEUS"),
         ("prometheus:9090", {}, "expected an address such as https://prometheus.example.org"),
+        ("http://[::1", {}, "expected an address such as"),
+        ("http://p:99999", {}, "expected an address such as"),
+        ("http://:9090", {}, "expected an address such as"),
         ("http://me:s3cret@p.example.org", {}, "--prometheus holds credentials"),
         ("http://p", {"GOSHOP_PROMETHEUS_TOKEN": "s3cret\r\nX: y"}, "characters that no header can have"),
         ("http://p", {"GOSHOP_PROMETHEUS_USER": "me"}, "belong together"),
