@@ -37,7 +37,7 @@ def history_file(asked: str, root: Path, gate: str) -> Path | None:
 
 def former_runs(path: Path | None, target: str) -> tuple[FormerRun, ...]:
     """Return the runs of a file that were of the same target, an address or ""; raises `WrongRequest`."""
-    return tuple(run for run in read_history(path) if run.target == target) if path else ()
+    return tuple(run for run in read_history(path) if run.target == target.rstrip("/")) if path else ()
 
 
 def remember(path: Path | None, run: FormerRun | None) -> None:

@@ -102,7 +102,7 @@ def former_run(verdict: Verdict, gate: Gate, target: str) -> FormerRun | None:
         release=verdict.release.commit or verdict.release.version,
         verdict="pass" if verdict.verdict == "pass" else "inconclusive",
         profile=verdict.profile,
-        target=target,
+        target=target.rstrip("/"),
         seconds=verdict.load.seconds,
         counts=counts,
     )

@@ -93,6 +93,7 @@ def test_only_runs_of_the_same_target_are_learned_from(tmp_path):
     keep(file, made(1, target="https://a.example.org"))
     keep(file, made(2))
     assert former_runs(file, "") == (made(2),)
+    assert [run.release for run in former_runs(file, "https://a.example.org/")] == ["1"]
     assert former_runs(None, "") == read_history(tmp_path / "no.jsonl") == ()
 
 
