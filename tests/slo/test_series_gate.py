@@ -1,0 +1,135 @@
+"""A release that is judged by series: what was counted decides, and what was not is never a pass."""
+
+import math
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from slo.gates import Gate, Objective
+from slo.report.html import render_html
+from slo.report.junit import render_junit
+from slo.report.markdown import render_markdown
+from slo.series import Series
+from slo.series_gate import Measured, SeriesFacts, evaluate_series
+from slo.verdict import Source
+
+ERRORS = Objective("errors", "errors", "<", 0.01, "ratio", 0.01)
+LATENCY = Objective("p99", "latency", "<=", 0.8, "s", 0.01, 99.0)
+RATE = Objective("rate", "throughput", ">", 5.0, "requests/s", None)
+STEP, SECONDS = 15.0, 600.0
+TIMES = [STEP * index for index in range(-20, int(SECONDS / STEP) + 1)]
+
+
+def counter(per_second, name="total", **labels: str):
+    """Return a counter that was there long before the window."""
+    values = tuple((at, float(round(per_second * (at + 300)))) for at in TIMES)
+    return Series({"__name__": name, "job": "shop", "instance": "a:1", **labels}, values)
+
+
+def errors(bad=0.02, total=20.0):
+    return Measured(ERRORS, (counter(total),), (counter(bad, "bad"),), "bad", None, ("total", "bad"))
+
+
+def latency(good=19.98, total=20.0, **labels: str):
+    bucket = counter(good, le="0.8", **labels)
+    return Measured(LATENCY, (counter(total),), (bucket,), "good", 0.4, ("total", "bucket"))
+
+
+def judge(*measured: Measured, **facts: object):
+    gate = Gate("canary", "gate.yaml", None, "", tuple(each.objective for each in measured))
+    whole = SeriesFacts(
+        gate=gate, measured=measured, up=(), begin=0.0, seconds=SECONDS, source=Source("http://p", SECONDS)
+    )
+    return evaluate_series(replace(whole, **facts))
+
+
+def verdict(*measured: Measured, **facts: object):
+    return judge(*measured, **facts).verdict
+
+
+def test_what_is_met_passes_and_says_what_was_read():
+    found = verdict(errors(), latency(), Measured(RATE, (counter(20.0),), selectors=("total",)))
+    assert (found.verdict, found.load.requests, found.load.rate) == ("pass", 12_000, 20.0)
+    assert [(each.total, each.bad) for each in found.objectives] == [(12_000, 12), (12_000, 12), (12_000, 0)]
+    assert found.source.remarks == ("1 target, 16 blocks",)
+    assert sum(total for total, _ in found.objectives[0].blocks) == 12_000
+
+
+def test_a_share_beyond_its_budget_is_missed():
+    assert verdict(errors(bad=0.6), latency()).verdict == "fail"
+    assert verdict(errors(), latency(good=19.4)).verdict == "fail"
+
+
+def test_errors_that_nobody_has_seen_are_none_and_a_bucket_that_nobody_has_seen_hides_all():
+    without = replace(errors(), events=())
+    assert verdict(without).verdict == "pass"
+    found = verdict(replace(latency(), events=()))
+    assert (found.verdict, found.objectives[0].outcome) == ("error", "inconclusive")
+    assert found.load.problems == ("p99: there is no series bucket in the window: nobody knows how many were slow",)
+
+
+def test_one_target_without_the_bucket_is_enough_to_know_nothing():
+    both = replace(latency(), everything=(counter(20.0), counter(5.0, instance="b:1")))
+    found = verdict(both)
+    assert found.verdict == "error"
+    assert 'total{instance="b:1",job="shop"} has no bucket up to the limit' in found.load.problems[0]
+
+
+def test_good_events_are_what_is_left_of_all():
+    good = replace(errors(), events=(counter(19.0, "good"),), events_are="good")
+    assert verdict(good).objectives[0].bad == 600
+
+
+def test_more_of_a_part_than_of_all_is_no_measurement():
+    found = verdict(errors(bad=30.0))
+    assert (found.verdict, found.objectives[0].outcome) == ("error", "inconclusive")
+
+
+def test_a_release_that_missed_one_objective_failed_though_nothing_counted_for_another():
+    nothing = Measured(replace(ERRORS, name="orders"), (counter(0.0),), selectors=("orders",))
+    assert verdict(errors(bad=0.6), nothing).verdict == "fail"
+    found = verdict(errors(), nothing)
+    assert (found.verdict, found.load.problems) == ("error", ("orders: no request was counted",))
+
+
+def test_series_that_could_not_be_read_leave_every_objective_open():
+    found = verdict(errors(), problems=("Prometheus is away",))
+    assert (found.verdict, found.load.problems) == ("error", ("Prometheus is away",))
+    assert found.objectives[0].reason == "the series could not be read"
+
+
+SAMPLES = st.lists(st.tuples(st.floats(-400, 700), st.floats(allow_nan=True) | st.integers(0, 10**6)), max_size=30)
+HOSTILE = st.builds(
+    Series,
+    st.dictionaries(st.sampled_from(["__name__", "job", "instance", "le", "x"]), st.text(max_size=3), max_size=3),
+    SAMPLES.map(lambda found: tuple(sorted(dict(found).items()))),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(HOSTILE, max_size=3), st.lists(HOSTILE, max_size=3), st.lists(HOSTILE, max_size=2))
+def test_whatever_series_there_are_there_is_a_verdict_and_its_reports(everything, events, up):
+    measured = replace(latency(), everything=tuple(everything), events=tuple(events))
+    found = judge(replace(errors(), everything=tuple(everything), events=tuple(events)), measured, up=tuple(up))
+    assert found.verdict.verdict in {"pass", "fail", "inconclusive", "error"}
+    if found.verdict.verdict == "pass":
+        assert all(each.total >= 632 for each in found.verdict.objectives)
+        assert math.isfinite(found.verdict.load.rate)
+    assert "no load was sent" in render_markdown(found.verdict, found.evidence)
+
+
+def test_every_report_says_what_was_read_and_nothing_of_a_reconciliation():
+    found = judge(errors(), latency())
+    for page in (render_markdown(found.verdict, found.evidence), render_html(found.verdict, found.evidence)):
+        assert "eries of 600 s; 1 target, 16 blocks; no load was sent" in page
+        assert "reconcile" not in page
+    assert "reconciliation" not in render_junit(found.verdict)
+
+
+@pytest.mark.parametrize("seconds", [30.0, 100.0])
+def test_too_short_a_window_never_passes(seconds):
+    found = verdict(errors(total=200.0), begin=SECONDS - seconds, seconds=seconds)
+    assert found.verdict == "inconclusive"
+    assert "180 s are needed, two scrapes for each block" in found.objectives[0].reason
