@@ -5,7 +5,7 @@ from random import Random
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slo.gate import evaluate
@@ -206,6 +206,7 @@ histories = st.lists(st.lists(counts | st.just([750, 0]) | st.just([750, 40]), m
 REQUESTED = {bad: requests(bad) for bad in (0, 10, 30, 45, 60, 100, 2000)}
 
 
+@settings(deadline=None)
 @given(histories, st.sampled_from(sorted(REQUESTED)))
 def test_whatever_a_history_holds_it_only_makes_a_verdict_more_careful(histories, bad):
     past = past_of([kept(counts={counted(ERRORS): blocks}) for blocks in histories], ERRORS, "smoke", 30.0)
