@@ -21,6 +21,7 @@ from rich.text import Text
 
 from goshop.measurement import MeasurementFailed, WrongRequest, say
 from goshop.prometheus import Point, Prometheus, PrometheusError, connect
+from goshop.streams import reader_may_leave
 from slo.budget import Budgets, BudgetState, Counts, State, assess, is_fully_covered, unknown
 from slo.generation.recording import BAD_STEP, ID, STEP, TOTAL_STEP, over
 from slo.openslo.durations import HOUR, MINUTE, window
@@ -186,10 +187,11 @@ def _covering(slo: Slo, counts: Counts) -> str:
 def run_budget(slos: Iterable[Slo], prometheus: Prometheus, matchers: Matchers, *, machine: bool) -> Budgets:
     """Print what is left of the budgets on stdout, as a table or as JSON, and return it; raises `PrometheusError`."""
     found = ask_budgets(prometheus, slos, matchers)
-    if machine:
-        click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2))
-    else:
-        print_budgets(found)
+    with reader_may_leave():
+        if machine:
+            click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2))
+        else:
+            print_budgets(found)
     return found
 
 

@@ -14,6 +14,7 @@ from typing import Any, Final
 import click
 
 from goshop.run import DEFAULT_ROOT
+from goshop.streams import discard, open_closed, reader_may_leave
 
 
 class Failure(click.ClickException):
@@ -22,8 +23,11 @@ class Failure(click.ClickException):
     exit_code = 5
 
     def show(self, file: object = None) -> None:  # noqa: ARG002 - click's signature
-        """Print the sentence."""
-        click.echo(f"goshop: {self.message}", err=True)
+        """Print the sentence; where nobody can be told, the exit code alone says it."""
+        try:
+            click.echo(f"goshop: {self.message}", err=True)
+        except OSError:
+            discard("stderr")
 
 
 class Misuse(Failure):
@@ -101,6 +105,7 @@ _match_option = click.option(
 @click.group(epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """GoShop: an observability-first shop, and the release gate that judges it."""
+    open_closed()
 
 
 @main.command()
@@ -246,9 +251,11 @@ def gate(*, as_json: bool, annotations: bool | None, gate: Path | None, **asked:
         wanted = ci.is_asked(annotations)
         with ci.refusals_annotated(wanted=wanted, machine=as_json):
             outcome = gate_module.run_gate(options)
-        gate_module.show(outcome, machine=as_json)
+        with reader_may_leave():
+            gate_module.show(outcome, machine=as_json)
+            if wanted:
+                ci.annotate(outcome.judgement.verdict, options.gate, machine=as_json)
         if wanted:
-            ci.annotate(outcome.judgement.verdict, options.gate, machine=as_json)
             ci.append_summary(outcome.markdown)
     sys.exit(outcome.judgement.verdict.exit_code)
 
@@ -279,7 +286,8 @@ def drill(names: tuple[str, ...], root: Path, *, as_json: bool) -> None:
             findings = drill_module.run_drill(names, root)
         except drill_module.UnknownScenario as error:
             raise Misuse(str(error)) from None
-        drill_module.show(findings, machine=as_json)
+        with reader_may_leave():
+            drill_module.show(findings, machine=as_json)
     sys.exit(0 if all(finding.found for finding in findings) else 1)
 
 
