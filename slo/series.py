@@ -30,6 +30,9 @@ _MISSING: Final = 2.5
 # How many of several sentences of one kind are said.
 MOST_SAID: Final = 3
 
+# A day of ten million events each second.
+MOST_EVENTS: Final = 1e12
+
 Target = tuple[str, str]
 
 
@@ -139,6 +142,8 @@ def counted(series: Iterable[Series], window: Window, scrapes: Mapping[Target, S
         for at, increment in increments(each, scrapes):
             if window.begin < at <= window.end:
                 sums[min(bisect_left(edges, at), window.blocks) - 1] += increment
+    if sum(sums) > MOST_EVENTS:
+        raise SeriesError(f"{sum(sums):.1e} events in {window.seconds:.0f} s are more than anybody can have counted")
     return tuple(round(each) for each in sums)
 
 

@@ -102,3 +102,8 @@ def test_who_fails_to_answer_is_a_hole_and_who_was_taken_away_is_gone():
     taken = scrapes_of([other, leaving], [series([1] * 8)])
     assert list(holes(taken, WINDOW)) == []
     assert gone(taken, WINDOW) == {A}
+
+
+def test_more_events_than_anybody_can_have_counted_are_refused():
+    with pytest.raises(SeriesError, match="more than anybody can have counted"):
+        count(series([0, 0, 0, 1e15]))
