@@ -230,10 +230,14 @@ def judge_counts(
     return _share_result(objective, blocks, objective.budget or 0.0, found, lasted, NO_PAST)
 
 
-def judge_rate(objective: Objective, totals: Sequence[int], seconds: float) -> ObjectiveResult:
-    """Judge a throughput that nobody asked for: it may be met; what is below the target may just not have been wanted."""
-    each = seconds / len(totals)
-    interval = closed_rate(totals, [each] * len(totals), seconds)
+def judge_rate(objective: Objective, totals: Sequence[int], seconds: Sequence[float]) -> ObjectiveResult:
+    """Judge a throughput that nobody asked for, by what was counted in each block of so many `seconds`.
+
+    It may be met; what is below the target may just not have been wanted.
+    """
+    if sum(seconds) <= 0:
+        return unmeasured(objective, "nobody knows in how long the requests were counted")
+    interval = closed_rate(totals, seconds, sum(seconds))
     outcome: Outcome = "met" if decide_rate(interval, objective.target) == "met" else "inconclusive"
     reason = "the interval lies above the target" if outcome == "met" else "nobody knows whether more was asked for"
     bounds = (interval.low, interval.high)

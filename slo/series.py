@@ -7,11 +7,11 @@ was scraped before without it (the first error of a route); otherwise nobody kno
 """
 
 import math
-from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from statistics import median
+from statistics import fmean, median
 from typing import Final
 
 from slo.statistics import FEWEST_BLOCKS, block_count
@@ -145,6 +145,20 @@ def counted(series: Iterable[Series], window: Window, scrapes: Mapping[Target, S
     if sum(sums) > MOST_EVENTS:
         raise SeriesError(f"{sum(sums):.1e} events in {window.seconds:.0f} s are more than anybody can have counted")
     return tuple(round(each) for each in sums)
+
+
+def covered(window: Window, scrapes: Iterable[Scrapes]) -> tuple[float, ...]:
+    """Return how many s lie between the scrapes that bound each block's counts, the mean of all targets.
+
+    A block of 37 s holds two or three scrapes each 15 s: what it counted, over its own length, would scatter by a half.
+    """
+    lengths = [_between_edges(each.read, window.edges) for each in scrapes if each.read]
+    return tuple(fmean(each) for each in zip(*lengths, strict=True)) if lengths else (0.0,) * window.blocks
+
+
+def _between_edges(times: Sequence[float], edges: Sequence[float]) -> list[float]:
+    last = [times[max(0, bisect_right(times, edge) - 1)] for edge in edges]
+    return [right - left for left, right in pairwise(last)]
 
 
 def increments(series: Series, scrapes: Mapping[Target, Scrapes]) -> Iterator[tuple[float, float]]:

@@ -29,6 +29,7 @@ from slo.series import (
     Target,
     Window,
     counted,
+    covered,
     cut,
     gone,
     holes,
@@ -165,7 +166,7 @@ class _Judge:
     def _judged(self, measured: Measured) -> ObjectiveResult:
         totals = counted(measured.everything, self._window, self._scrapes)
         if measured.objective.indicator == "throughput":
-            return judge_rate(measured.objective, totals, self._window.seconds)
+            return judge_rate(measured.objective, totals, covered(self._window, self._scrapes.values()))
         events = counted(measured.events, self._window, self._scrapes)
         if any(part > whole for part, whole in zip(events, totals, strict=True)):
             raise SeriesError(

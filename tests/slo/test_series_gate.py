@@ -57,6 +57,12 @@ def test_what_is_met_passes_and_says_what_was_read():
     assert sum(total for total, _ in found.objectives[0].blocks) == 12_000
 
 
+def test_a_steady_rate_is_known_well_though_blocks_hold_two_or_three_scrapes():
+    (found,) = verdict(Measured(RATE, (counter(20.0),), selectors=("total",))).objectives
+    assert {total for total, _ in verdict(errors()).objectives[0].blocks} == {600, 900}
+    assert found.interval == pytest.approx((20, 20))
+
+
 def test_a_share_beyond_its_budget_is_missed():
     assert verdict(errors(bad=0.6), latency()).verdict == "fail"
     assert verdict(errors(), latency(good=19.4)).verdict == "fail"
