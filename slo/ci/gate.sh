@@ -6,8 +6,11 @@ root=$(cd -- "$(dirname -- "$0")/../.." && pwd)
 set -- --out "${GATE_REPORTS:-goshop-gate}"
 if [ -n "${GATE_WINDOW:-}" ]; then
   set -- "$@" --source prometheus --window "$GATE_WINDOW"
+elif [ -z "${GATE_URL:-}" ]; then
+  echo "GATE_URL: name the address of the service to judge, or a GATE_WINDOW of its series" >&2
+  exit 2
 else
-  set -- "$@" --url "${GATE_URL:?the address of the service to judge}"
+  set -- "$@" --url "$GATE_URL"
   if [ -n "${GATE_HISTORY:-}" ]; then set -- "$@" --history "$GATE_HISTORY"; fi
 fi
 if [ -n "${GATE_SCRIPT:-}" ]; then set -- "$@" --script "$GATE_SCRIPT"; fi

@@ -96,6 +96,12 @@ def test_an_input_of_githubs_is_never_a_command(checkout, workspace):
     assert not (workspace / "own").exists()
 
 
+def test_a_job_that_names_nothing_to_judge_is_wrong_usage(checkout, workspace):
+    done, outputs = act(checkout, workspace)
+    assert (done.returncode, outputs) == (2, {"exit-code": "2"})
+    assert "GATE_URL: name the address of the service to judge" in done.stderr
+
+
 def test_gitlabs_job_ends_as_the_gate_does_and_leaves_its_reports(checkout, workspace):
     for command in (["init", "--quiet", "-b", "main"], ["add", "-A"], ["commit", "--quiet", "-m", "All"]):
         subprocess.run([*GIT, *command], cwd=checkout, check=True, env={**os.environ, "GIT_CONFIG_GLOBAL": os.devnull})
