@@ -4,6 +4,7 @@ The parts are elsewhere: `goshop.own_shop` measures the shop of this checkout, `
 `slo.gate` judges. This module puts them in order.
 """
 
+import shutil
 import subprocess
 import sys
 import time
@@ -18,9 +19,10 @@ import click
 import loadtests
 from app.faults import parse_faults
 from goshop.addresses import parts_of
-from goshop.baseline import judge_beside, prepare, settle
-from goshop.budget import asked_budgets, slos_of
+from goshop.baseline import Opponent, judge_beside, prepare, settle
+from goshop.budget import Asked, asked_budgets, slos_of
 from goshop.history import former_runs, history_file, remember
+from goshop.interrupts import Interrupts
 from goshop.measurement import Job, MeasurementFailed, WrongRequest, say
 from goshop.own_shop import measure_shop
 from goshop.processes import StartError
@@ -116,7 +118,23 @@ def run_gate(options: Options) -> Outcome:
         # Said before a minute of load, not after it.
         with _writable(options.out):
             options.out.mkdir(parents=True, exist_ok=True)
-    run = RunFolder.create(options.root)
+    with _running(options.root) as run:
+        return _judge(options, run, job, opponent, asked)
+
+
+@contextmanager
+def _running(root: Path) -> Iterator[RunFolder]:
+    """Make the folder of a run; its state, which has tokens of a shop in it, is gone afterwards, on SIGTERM and SIGHUP too."""
+    with Interrupts() as interrupts:
+        run = RunFolder.create(root)
+        try:
+            yield run
+        finally:
+            interrupts.hold()
+            shutil.rmtree(run.state, ignore_errors=True)
+
+
+def _judge(options: Options, run: RunFolder, job: Job, opponent: Opponent | None, asked: Asked | None) -> Outcome:
     _remove_reports(options.out or run.path)
     try:
         budgets = asked.budgets() if asked else None

@@ -4,12 +4,17 @@ The runs are those of `tests.goshop.plain`.
 """
 
 import json
+import os
+import signal
+import subprocess
+import sys
 
 import pytest
 
 from goshop.ports import reserve
+from goshop.processes import wait_until
 from slo.verdict import read_verdict
-from tests.goshop.plain import SERVICES, goshop_gate, script, write_specification
+from tests.goshop.plain import ROOT, SERVICES, goshop_gate, script, write_specification
 from tests.loadtests.stand_in import ADMIN, StandIn, served
 
 pytestmark = pytest.mark.timeout(180)
@@ -95,6 +100,28 @@ def test_a_shop_that_runs_elsewhere_is_filled_by_its_admin_and_loaded_as_our_own
     assert (verdict.profile, verdict.reconciliation.agree) == ("smoke", None)
     assert verdict.reconciliation.k6 == verdict.load.requests + verdict.load.warmup_requests > 300
     assert len(verdict.traces.slowest) == 10
+    assert left_of_the_state(tmp_path) == []
+
+
+def left_of_the_state(tmp_path):
+    """The shop's tokens, and the passwords of those who got them, are in there."""
+    return list((tmp_path / "runs" / "runs").glob("*/state"))
+
+
+def test_a_load_that_is_ended_by_a_signal_leaves_no_token_behind(specification, tmp_path):
+    email, password = ADMIN
+    with served(StandIn()) as shop:
+        environ = {**os.environ, "GOSHOP_AUTH__ADMIN_EMAIL": email, "GOSHOP_AUTH__ADMIN_PASSWORD": password}
+        command = [sys.executable, "-m", "goshop", "gate", specification, "--url", shop.url]
+        gate = subprocess.Popen(
+            [*command, "--dir", tmp_path / "runs", "--history", "none"], cwd=ROOT, env=environ, stderr=subprocess.PIPE
+        )
+        loaded = wait_until(lambda: any((tmp_path / "runs" / "runs").glob("*/k6/samples.csv")), 30)
+        tokens = list((tmp_path / "runs" / "runs").glob("*/state/seed.json"))
+        gate.terminate()
+        _, said = gate.communicate(timeout=30)
+    assert (loaded, len(tokens)) == (True, 1), said
+    assert (gate.returncode, left_of_the_state(tmp_path)) == (128 + signal.SIGTERM, []), said
 
 
 def test_a_mistake_in_the_specification_is_annotated_at_its_line(specification, tmp_path):
