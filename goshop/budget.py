@@ -164,7 +164,7 @@ def _counts(values: list[float | None], covered: float | None) -> Counts | None:
 def _missing(slo: Slo) -> str:
     return (
         f"neither the rules' {TOTAL_STEP} nor the series {' and '.join(map(str, _selectors(slo.sli)))} "
-        "have been counted there in the last hour"
+        f"have been counted there in the last hour, in a whole step of {STEP.text}"
     )
 
 
