@@ -18,7 +18,7 @@ from slo.pairs import Run
 
 UNIT: Final = 1e-5
 BYTES: Final = 3
-# Stands for a request without an answer; the longest latency that is kept as it is ends 10 us before it, at 168 s.
+# Stands for a request that failed; the longest latency that is kept as it is ends 10 us before it, at 168 s.
 LOST: Final = 256**BYTES - 1
 
 
@@ -39,7 +39,7 @@ class RecordedRun(msgspec.Struct, frozen=True, kw_only=True):
     endpoints: str
 
     def seconds(self) -> list[float]:
-        """Return the latencies in s, infinite where no answer came."""
+        """Return the latencies in s, infinite for requests that failed."""
         return unpack(self.latencies)
 
     def run(self) -> Run:
@@ -80,7 +80,7 @@ def read_pool(path: Path) -> Pool:
 
 
 def pack(latencies: Sequence[float]) -> str:
-    """Pack latencies in s; an infinite one is a request without an answer."""
+    """Pack latencies in s; an infinite one is a request that failed."""
     return pack_numbers([_units(latency) for latency in latencies], BYTES)
 
 

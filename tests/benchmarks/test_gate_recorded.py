@@ -46,7 +46,7 @@ def test_the_committed_pool_is_of_24_healthy_runs_of_one_release_and_small(pool)
     assert SOURCE.stat().st_size < 400_000
     for run in (*pool.runs, *pool.changed):
         assert len(run.seconds()) == pytest.approx(pool.rate * pool.seconds, rel=0.01)
-        assert run.failed <= 0.01 * len(run.seconds())
+        assert run.failed <= 0.001 * len(run.seconds())
         assert run.others <= 0.1
 
 
