@@ -180,6 +180,16 @@ def test_runs_without_an_order_are_seen_as_such_and_an_outlier_as_not_normal() -
     assert order([*values[:-1], 1.0]).normal_p < 0.01
 
 
+def test_runs_of_which_none_has_a_slow_request_are_told_of_all_the_same(tmp_path: Path) -> None:
+    # Nothing is slower than a quarter above the P99.5.
+    even = made_pool([Run.of(number * scale for number in range(1, 451)) for scale in (1e-4, 1.01e-4, 1.02e-4) * 7])
+    found = recorded_report.find(even, draws=2)
+    recorded_report.store(found, even, tmp_path)
+    assert found.figures[2].high == 0
+    assert found.figures[2].order == order([0.0] * 3)
+    assert recorded_report.read(tmp_path / "gate_recorded.json") == found
+
+
 def test_a_limit_is_judged_by_blocks_of_the_runs_in_their_order() -> None:
     even = [1.0 if number % 100 == 0 else 0.0 for number in range(4500)]
     uneven = [1.0] * 45 + [0.0] * 4455
