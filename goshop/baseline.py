@@ -193,14 +193,14 @@ def _silent(url: str) -> str:
 
 @contextmanager
 def _two_revisions(name: str, checkout: Checkout, run: RunFolder, root: Path, job: Job) -> Iterator[Sides]:
-    environ, folder = without_other_telemetry(os.environ) | _PURE, RunFolder.create(root)
+    environ = without_other_telemetry(os.environ) | _PURE
     with Interrupts() as interrupts, ExitStack() as stack:
-        # Spans of twenty loads are half a gigabyte, and whoever looks for a request looks into the gate's own run.
-        stack.callback(shutil.rmtree, folder.spans, ignore_errors=True)
         try:
             say(f"starting the shop of {name}")
             old = stack.enter_context(revision_shop(checkout, root, run.path / "baseline.log", environ))
-            faults = ",".join(job.faults)
+            folder, faults = RunFolder.create(root), ",".join(job.faults)
+            # Spans of twenty loads are half a gigabyte, and whoever looks for a request looks into the gate's own run.
+            stack.callback(shutil.rmtree, folder.spans, ignore_errors=True)
             new = stack.enter_context(Shop.start(folder, faults=faults, armed=False, environ=environ, progress=say))
             sides = _of_shops(old, new)
             for side in sides.values():

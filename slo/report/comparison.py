@@ -15,7 +15,9 @@ HEADER: Final = ("compared", "baseline", "candidate", "change", "between", "regr
 REGRESSED: Final[dict[Regression, str]] = {"yes": "YES", "no": "no", "inconclusive": "undecided"}
 # The classes of colour that outcomes of objectives have.
 KINDS: Final[dict[Regression, Outcome]] = {"yes": "missed", "no": "met", "inconclusive": "inconclusive"}
-_NOT_COMPARED: Final = "falls on requests without a good answer: not compared"
+_NOT_COMPARED: Final = "not compared"
+# An increase beyond this is said in words (10 = eleven times as much).
+_MOST_SAID: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,9 @@ def sentences(baseline: Baseline) -> Iterator[str]:
         f"{SLOW_FACTOR - 1:.0%} above the P{SLOW_PERCENTILE:g} of the baseline's runs together; a failed request is slower than any."
     )
     for each in compared(baseline):
-        if each.ratio is not None:
+        if each.ratio is None:
+            yield f"{each.what}: falls on requests without a good answer, in one run at least; not compared."
+        else:
             yield f"{each.what}: {_power(each.ratio, len(baseline.pairs))}."
 
 
@@ -98,8 +102,13 @@ def _slow_share(run: PairedRun) -> float:
 
 def _power(ratio: Ratio, pairs: int) -> str:
     margin = f", and a regression is more than {ratio.margin:.0%}" if ratio.margin else ""
+    found = (
+        f"{change(1 + ratio.detectable)} or more"
+        if ratio.detectable < _MOST_SAID
+        else "nothing below ten times as much"
+    )
     return (
-        f"{ratio.noise * 100:.1f} % of noise from pair to pair; {pairs} pairs find {change(1 + ratio.detectable)} or more "
+        f"{ratio.noise * 100:.1f} % of noise from pair to pair; {pairs} pairs find {found} "
         f"in 80 % of the cases, a false alarm is one in {1 / ratio.alpha:.0f}{margin}"
     )
 

@@ -226,3 +226,13 @@ def test_the_drawing_has_a_dot_for_each_pair_within_its_frame(regressed):
 
 def test_a_margin_is_drawn_where_there_is_one():
     assert [chart.limit is None for chart in pairs_charts(compare_pairs(made_pairs(6), AGAINST))] == [False, True]
+
+
+def test_what_cannot_be_compared_is_said_in_words(run):
+    lost = compare_pairs([Pair(*[Run.of([math.inf] * 200)] * 2)] * 6, AGAINST)
+    wild = compare_pairs(made_pairs(6, noise=4.0), AGAINST)
+    for found, said in (
+        (lost, "P99: falls on requests without a good answer"),
+        (wild, "6 pairs find nothing below ten times"),
+    ):
+        assert all(said in text for text in renderings(with_baseline(evaluate(run.facts()), found))[:3])
