@@ -25,7 +25,7 @@ pytestmark = pytest.mark.timeout(900)
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The gate's folder: the second comparison finds the revision set up."""
+    """The gate's folder: the later comparison finds the revision set up."""
     return tmp_path_factory.mktemp("baseline") / "goshop"
 
 
@@ -98,7 +98,6 @@ def test_who_is_interrupted_in_the_middle_of_a_pair_leaves_nothing_running(
         if "pair 1 of 6, candidate" in line:
             break
     assert "pair 1 of 6, candidate" in said[-1], "".join(said)
-    assert "setting up" not in "".join(said), "it was there already"
     assert [line for line in processes_below(root) if "goshop\0up" in line]
     gate.send_signal(signal.SIGINT)
     assert gate.wait(120) == 128 + signal.SIGINT
