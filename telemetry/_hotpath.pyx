@@ -9,21 +9,27 @@ access line copied together from cached pieces, and no look-up of attributes by 
 import logging
 import sys
 
+cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.dict cimport PyDict_GetItemWithError
+from cpython.dict cimport PyDict_GetItemWithError, PyDict_SetItem
 from cpython.mem cimport PyMem_Free
-from cpython.object cimport PyObject
+from cpython.object cimport PyObject, PyTypeObject
+from cpython.ref cimport Py_DECREF
 from cpython.unicode cimport PyUnicode_DecodeASCII
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, strlen
 from posix.time cimport CLOCK_MONOTONIC, CLOCK_REALTIME, clock_gettime, timespec
 
+from contextvars import ContextVar
 from random import getrandbits
 from threading import get_ident
 
+from opentelemetry import context as otel_context
 from opentelemetry import propagate
-from opentelemetry.context import Context
+from opentelemetry.context import Context, attach, detach
+from opentelemetry.context.contextvars_context import ContextVarsRuntimeContext
 
+from .serving import FASTAPI_KEY, SCOPE_KEY, awaiting, conclude
 from . import access, histogram, http, otlp, output, propagation, request
 from .logs import json_text
 from .output import LineOutput
@@ -31,6 +37,9 @@ from .recording import CURRENT_SPAN
 from .shapes import SERVER_ERROR as _SERVER_ERROR
 
 cdef extern from "Python.h":
+    int PyCoro_CheckExact(object)
+    int PyIter_Send(object, object, PyObject** told) except -1
+    enum: PYGEN_NEXT
     const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size) except NULL
     char* PyOS_double_to_string(double value, char format, int precision, int flags, int* kind) except NULL
 
@@ -42,6 +51,10 @@ cdef object _paths = request._paths
 cdef object _to_nobody = request._to_nobody
 cdef object _url_query = request._url_query
 cdef object _textmap = propagation._textmap
+# Where OpenTelemetry keeps its context, unless `OTEL_PYTHON_CONTEXT` names another place.
+cdef object _context_of_task = getattr(otel_context._RUNTIME_CONTEXT, "_current_context", None)
+if type(otel_context._RUNTIME_CONTEXT) is not ContextVarsRuntimeContext or type(_context_of_task) is not ContextVar:
+    _context_of_task = None
 cdef object _clock = access._clock
 cdef object _Context = Context
 cdef object _current_span = CURRENT_SPAN
@@ -108,6 +121,9 @@ cdef class RequestCore:
     cdef public int64_t last_sent, started, started_unix
 
     def __init__(self, layer, dict scope, receive, send):
+        self.take(layer, scope, receive, send)
+
+    cdef int take(self, layer, dict scope, receive, send) except -1:
         self.started_unix = now(CLOCK_REALTIME)
         self.started = now(CLOCK_MONOTONIC)
         self._layer = layer
@@ -132,6 +148,7 @@ cdef class RequestCore:
         self.path = path if path is not None else _paths[raw_path]
         self._level = self._core.in_progress[self.known_method]._held
         self._level.append(None)
+        return 0
 
     @property
     def headers(self):
@@ -183,7 +200,9 @@ cdef class RequestCore:
             or not (self._begin() if self._traceparent is None else self._continue(self._traceparent))
         ):
             return _Record.start_span(self)
-        return _Context({_current_span: self})
+        context = new(_Context)
+        PyDict_SetItem(context, _current_span, self)
+        return context
 
     cdef bint _begin(self) except -1:
         """Begin a trace."""
@@ -221,24 +240,43 @@ cdef class RequestCore:
     def send(self, message):
         cdef object kind = get(message, "type") if type(message) is dict else None
         if kind == "http.response.start":
-            return self._start_answer(message)
+            return self.answer(message, last=False)
         if kind == "http.response.body" and not self._trailers and not get(message, "more_body"):
-            return self._end_answer(message)
+            return self.answer(message, last=True)
         return _Record.send(self, message)
 
-    async def _start_answer(self, message):
+    cdef Answer answer(self, dict message, bint last):
+        cdef Answer answer = Answer.__new__(Answer)
+        answer.request, answer.message, answer.last = self, message, last
+        return answer
+
+    cdef dict with_headers(self, dict message):
         try:
-            if type(message.get("headers")) is not list:
-                message = http.with_list_of_headers(message)
-            headers = self._headers_of(message["headers"])
+            headers = get(message, "headers")
+            if type(headers) is not list:
+                headers = http.with_list_of_headers(message)["headers"]
+            headers = self._headers_of(headers)
         except (AttributeError, LookupError, TypeError):
-            await self._send(message)
-        else:
-            await self._send({**message, "headers": headers})
-        status = message.get("status")
+            return message
+        message = message.copy()
+        message["headers"] = headers
+        return message
+
+    cdef int started_answer(self, dict message) except -1:
+        status = get(message, "status")
         if not self.status and isinstance(status, int) and status >= FINAL:
             self.status = int(status)
-            self._trailers = bool(message.get("trailers", False))
+            self._trailers = bool(get(message, "trailers"))
+        return 0
+
+    cdef int ended_answer(self) except -1:
+        if not self.status:
+            return 0
+        if not self.last_sent:
+            self.last_sent = now(CLOCK_MONOTONIC)
+        if self.status < SERVER_ERROR:
+            self.finish()
+        return 0
 
     cdef list _headers_of(self, list headers):
         cdef char[TRACEPARENT_LENGTH] traceresponse
@@ -261,15 +299,6 @@ cdef class RequestCore:
         told.append((_TRACERESPONSE, PyBytes_FromStringAndSize(traceresponse, TRACEPARENT_LENGTH)))
         told.append((_TRACE_ID, PyBytes_FromStringAndSize(traceresponse + 3, 32)))
         return told
-
-    async def _end_answer(self, message):
-        await self._send(message)
-        if not self.status:
-            return
-        if not self.last_sent:
-            self.last_sent = now(CLOCK_MONOTONIC)
-        if self.status < SERVER_ERROR:
-            self.finish()
 
     def finish(self):
         if self.finished:
@@ -428,3 +457,26 @@ cdef str json_path(str path):
         if not is_plain(text[i]):
             return json_text(path)
     return f'"{path}"'
+
+
+include "_driving.pxi"
+
+
+def serve(layer, scope, receive, send):
+    """Return what to await for a request, None where `TelemetryMiddleware.__call__` has to serve it.
+
+    ASGI is taken at its word: a scope is a dict, a method a string.
+    """
+    cdef Serving serving
+    cdef RequestCore request
+    if type(scope) is not dict or get(scope, "type") != "http" or SCOPE_KEY in <dict>scope:
+        return None
+    if type(get(scope, "method")) is not str or layer.recorder.obstacle or get(scope, "path") in layer.excluded:
+        return None
+    (<dict>scope)[FASTAPI_KEY] = None
+    request = new(layer.usual)
+    request.take(layer, scope, receive, send)
+    (<dict>scope)[SCOPE_KEY] = request
+    serving = Serving.__new__(Serving)
+    serving.request, serving.app = request, layer.app
+    return serving

@@ -109,3 +109,11 @@ cdef object get(object from_, object key):
     """Return what a dictionary has, None where it has nothing; of a subclass, too, whose own ways are not asked."""
     cdef PyObject* found = PyDict_GetItemWithError(from_, key)
     return <object>found if found is not NULL else None
+
+
+cdef tuple _NOTHING = ()
+
+
+cdef inline object new(kind):
+    """Make an object without its `__init__`."""
+    return (<PyTypeObject*>kind).tp_new(kind, <PyObject*>_NOTHING, NULL)

@@ -41,6 +41,7 @@ from . import compiled
 from .errors import error_type_of
 from .http import known_methods
 from .request import Message, Receive, RequestRecord, Scope, SdkRequest, Send, SlottedRequest, unwrap
+from .serving import FASTAPI_KEY, SCOPE_KEY
 from .setup import Telemetry
 from .shapes import Peers, Shapes
 from .websocket import Handshake, SdkHandshake
@@ -48,12 +49,7 @@ from .websocket import Handshake, SdkHandshake
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 ErrorType = Callable[[BaseException], str]
 
-# Where the request's record is found in its scope; also the sign that a layer further out has taken it.
-SCOPE_KEY: Final = "goshop.telemetry.request"
 _STOPPED: Final = frozenset({"lifespan.shutdown.complete", "lifespan.shutdown.failed"})
-# FastAPI (0.165) starts a server span of its own, in a trace of its own, wherever a provider is set up; with this key in the
-# scope it leaves that to whoever is further out.
-FASTAPI_KEY: Final = "fastapi.telemetry"
 
 
 class TelemetryMiddleware:
@@ -80,19 +76,23 @@ class TelemetryMiddleware:
         self.write = telemetry.output.write
         self.shapes = Shapes(telemetry.service, telemetry.metrics)
         self.peers = Peers()
-        self._usual = compiled.Request
+        self.usual = compiled.Request
+        self._serve = self.usual.serve
         # What the compiled path keeps of all this, made by its first request.
         self.core: object = None
-        self._exclude = frozenset(exclude)
+        self.excluded = frozenset(exclude)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request."""
+        if self._serve is not None and (served := self._serve(self, scope, receive, send)) is not None:
+            await served
+            return
         http = scope["type"] == "http"
         if not (http or scope["type"] == "websocket") or SCOPE_KEY in scope:
             await self.app(scope, receive, self._flushing(send) if scope["type"] == "lifespan" else send)
             return
         scope[FASTAPI_KEY] = None
-        if scope["path"] in self._exclude:
+        if scope["path"] in self.excluded:
             # Taken, by nobody: a layer further in (a plugin's) leaves it alone as well.
             scope[SCOPE_KEY] = None
             await self.app(scope, receive, send)
@@ -122,7 +122,7 @@ class TelemetryMiddleware:
         if not http:
             return Handshake
         # The compiled one takes ASGI at its word: a scope is a dict, a method a string.
-        return self._usual if type(scope) is dict and type(scope.get("method")) is str else SlottedRequest
+        return self.usual if type(scope) is dict and type(scope.get("method")) is str else SlottedRequest
 
     def _flushing(self, send: Send) -> Send:
         """Export what is queued before the server learns that the application has stopped: it may end at once then."""

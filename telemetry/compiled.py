@@ -9,7 +9,7 @@ import logging
 import os
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from .request import RequestRecord, SlottedRequest
 
@@ -26,13 +26,15 @@ def sources_digest(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def compiled_request(core: type[Any]) -> type[RequestRecord]:
-    """Return the class of requests whose fields and usual methods are those of `core`, the extension's `RequestCore`."""
+def compiled_request(extension: Any) -> type[RequestRecord]:
+    """Return the class of requests whose fields and usual methods are those of the extension's `RequestCore`."""
 
-    class CompiledRequest(core, RequestRecord):  # type: ignore[misc] # mypy takes no class that is known only when it runs
+    class CompiledRequest(extension.RequestCore, RequestRecord):  # type: ignore[misc] # mypy takes no class that is known only when it runs
         """A request whose fields and usual methods are compiled."""
 
         __slots__ = ()
+
+        serve: ClassVar = staticmethod(extension.serve)
 
     return CompiledRequest
 
@@ -56,7 +58,7 @@ def usual_request() -> type[RequestRecord]:
     if (folder / f"{_NAME}.pyx").exists() and sources_digest(folder) != getattr(extension, "SOURCES", ""):
         logger.warning("the compiled request path is left out: it was built from other sources (make compiled)")
         return SlottedRequest
-    return compiled_request(extension.RequestCore)
+    return compiled_request(extension)
 
 
 Request = usual_request()

@@ -61,6 +61,9 @@ class RequestRecord(FastSpan):
 
     # Of the types of messages that answer it.
     prefix: ClassVar = ""
+    # What serves a request of this class in place of the layer, where that is compiled: takes layer, scope, receive and send,
+    # and returns what to await, or None for what is the layer's after all.
+    serve: ClassVar[Callable[..., Awaitable[None] | None] | None] = None
 
     def __init__(self, layer: "TelemetryMiddleware", scope: Scope, receive: Receive, send: Send) -> None:
         self.started_unix = time.time_ns()

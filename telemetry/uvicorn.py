@@ -19,7 +19,7 @@ from uvicorn.server import Server
 from wrapt import wrap_function_wrapper
 
 from . import current
-from .asgi import FASTAPI_KEY, SCOPE_KEY, App, TelemetryMiddleware
+from .asgi import App, TelemetryMiddleware
 from .distro import LAYERS_OF_OTHERS, process_telemetry
 from .exporters import ConfigurationError
 from .logs import LogHandler, take_over_uvicorn
@@ -27,6 +27,7 @@ from .metrics_server import MetricsAddress, serve_metrics
 from .output import close_all
 from .refused import count_refusals, ignore_refusals
 from .request import Receive, Scope, Send
+from .serving import FASTAPI_KEY, SCOPE_KEY
 
 logger = logging.getLogger(__name__)
 

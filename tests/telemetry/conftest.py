@@ -64,7 +64,7 @@ def hotpath(tmp_path_factory: pytest.TempPathFactory) -> Any:
 def build(request: pytest.FixtureRequest) -> Iterator[str]:
     """Have a module's tests run on both implementations of the request path."""
     pure = request.param == "pure Python"
-    kind = SlottedRequest if pure else compiled.compiled_request(request.getfixturevalue("hotpath").RequestCore)
+    kind = SlottedRequest if pure else compiled.compiled_request(request.getfixturevalue("hotpath"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(compiled, "Request", kind)
         yield request.param

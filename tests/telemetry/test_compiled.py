@@ -111,7 +111,7 @@ def finished(
 def test_both_builds_say_the_same_byte_for_byte(
     told: Told, hotpath: Any, scope: dict[str, Any], status: int, duration: int
 ):
-    core = compiled_request(hotpath.RequestCore)
+    core = compiled_request(hotpath)
     assert finished(told, core, dict(scope), status, duration) == finished(
         told, SlottedRequest, dict(scope), status, duration
     )
@@ -119,7 +119,7 @@ def test_both_builds_say_the_same_byte_for_byte(
 
 def test_both_builds_leave_the_same_exemplars(hotpath: Any):
     readings = []
-    for kind in (SlottedRequest, compiled_request(hotpath.RequestCore)):
+    for kind in (SlottedRequest, compiled_request(hotpath)):
         told = Told()
         bounds = told.telemetry.metrics.http_duration.metric.bounds
         for duration in (0, *bounds, *(bound + 1 for bound in bounds)):
@@ -139,7 +139,7 @@ def test_a_usual_request_takes_the_compiled_path_and_no_other(hotpath: Any, monk
         monkeypatch.setattr(RequestRecord, name, never)
     told = Told()
     for sent in (USUAL, USUAL[:2], [(b"host", b"shop.test"), *USUAL[1:]]):
-        request = told.request(compiled_request(hotpath.RequestCore), {"path": "/", "method": "GET", "headers": sent})
+        request = told.request(compiled_request(hotpath), {"path": "/", "method": "GET", "headers": sent})
         run(request.send({"type": "http.response.start", "status": 200, "headers": []}))
         run(request.send({"type": "http.response.body", "body": b""}))
         assert request.finished
@@ -154,7 +154,7 @@ def test_headers_that_the_application_takes_away_were_read_before(
     told: Told, hotpath: Any, header: tuple[bytes, bytes]
 ):
     peers = []
-    for kind in (SlottedRequest, compiled_request(hotpath.RequestCore)):
+    for kind in (SlottedRequest, compiled_request(hotpath)):
         request = told.request(kind, {"path": "/", "method": "GET", "headers": [*USUAL, header]})
         request.scope["headers"] = []
         request.status, request.last_sent = 200, request.started + 1

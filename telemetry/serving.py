@@ -1,0 +1,31 @@
+"""What the ways through a request share, in Python (`telemetry.asgi`) and compiled."""
+
+from collections.abc import Awaitable
+from typing import Any, Final
+
+from .request import RequestRecord
+
+# Where the request's record is found in its scope; also the sign that a layer further out has taken it.
+SCOPE_KEY: Final = "goshop.telemetry.request"
+# FastAPI (0.165) starts a server span of its own, in a trace of its own, wherever a provider is set up; with this key in the
+# scope it leaves that to whoever is further out.
+FASTAPI_KEY: Final = "fastapi.telemetry"
+
+
+async def awaiting(awaitable: Awaitable[Any]) -> Any:
+    """Await what is no coroutine."""
+    return await awaitable
+
+
+async def conclude(request: RequestRecord, error: BaseException | None) -> None:
+    """End a request whose application has raised `error`, or has returned without an answer; raises what there is to raise."""
+    try:
+        if error is not None:
+            raise error  # noqa: TRY301 - it was raised elsewhere, and goes the way of one that is raised here
+        await request.answer_defect()
+    except BaseException as raised:
+        await request.failed(raised)
+        raise
+    finally:
+        # Else this frame and the exception's traceback hold each other.
+        del error
