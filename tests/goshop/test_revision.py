@@ -34,7 +34,7 @@ FOREVER = "time.sleep(600)"
 
 
 class Repository:
-    """A repository of its own; `commit` makes a revision whose `goshop up` does this before and after it is up."""
+    """A repository of its own; `commit` makes a revision whose `goshop up` does this before it is up."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -46,8 +46,8 @@ class Repository:
         command = ["git", "-C", str(self.folder), *who, *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
-    def commit(self, *, makefile: str = MAKEFILE, before: str = "", after: str = FOREVER, lock: str = "x==1") -> str:
-        up = UP.format(before=before, after=after, welcome=WELCOME)
+    def commit(self, *, makefile: str = MAKEFILE, before: str = "", lock: str = "x==1") -> str:
+        up = UP.format(before=before, after=FOREVER, welcome=WELCOME)
         files = {"Makefile": makefile, "requirements-gate.txt": lock, "goshop/up.py": "", "goshop/__main__.py": up}
         for name, text in files.items():
             (self.folder / name).parent.mkdir(exist_ok=True)
@@ -152,9 +152,10 @@ def test_an_environment_that_was_taken_away_is_said_with_what_helps(repository, 
 
 
 def test_a_shop_that_dies_is_seen(repository, brought_up):
-    with brought_up(repository.commit(after="sys.exit(5)")) as shop:
+    with brought_up(repository.commit()) as shop:
+        shop.process.terminate()
         assert wait_until(lambda: shop.ended() != "", 10)
-        assert shop.ended().startswith("its shop exited with 5:\n")
+        assert shop.ended().startswith("its shop was killed by SIGTERM:\n")
 
 
 def test_what_our_own_make_and_interpreter_say_is_not_passed_on():
