@@ -37,7 +37,11 @@ def _head(verdict: Verdict) -> Iterator[str]:
         yield ""
     release = " ".join(filter(None, (verdict.release.version, verdict.release.commit)))
     against = f" against {code(verdict.url)}" if verdict.url else ""
-    how = f"Series of {code(verdict.url)} up to {markdown(verdict.ended)}" if verdict.source else f"Profile {code(verdict.profile)}{against}"
+    how = (
+        f"Series of {code(verdict.url)} up to {markdown(verdict.ended)}"
+        if verdict.source
+        else f"Profile {code(verdict.profile)}{against}"
+    )
     yield f"{how}, {markdown(verdict.started)}" + (f", release {code(release)}." if release else ".")
     yield ""
 
