@@ -39,6 +39,7 @@ LabelValues = tuple[str, ...]
 # How the client spells a number: "1.0", "+Inf".
 spelled: Final[Callable[[float], str]] = floatToGoString
 Overflow = Callable[[LabelValues], LabelValues]
+Beside = Callable[[LabelValues], LabelValues]
 """Says which label values stand for those that came when there were too many."""
 Traced = tuple[str, int, float]
 """An exemplar: trace id, nanoseconds, unix time in seconds."""
@@ -135,7 +136,7 @@ class HotHistogram(Collector):
     """A histogram of durations, in seconds for whoever reads it and in nanoseconds for whoever observes.
 
     `bounds` are the upper bounds of its buckets in seconds, without infinity. Past `LABEL_SETS` label sets, `overflow` says
-    which one an observation goes to.
+    which one an observation goes to. `beside` says which other label set is there, at 0, from the first observation of one on.
     """
 
     def __init__(
@@ -147,6 +148,7 @@ class HotHistogram(Collector):
         *,
         overflow: Overflow,
         registry: CollectorRegistry,
+        beside: Beside | None = None,
     ) -> None:
         self.name = name
         self.documentation = documentation
@@ -156,6 +158,7 @@ class HotHistogram(Collector):
         self.lock = Lock()
         self.cells = Cells(self)
         self._overflow = overflow
+        self._beside = beside
         self._overflown: dict[LabelValues, Cell] = {}
         anew = weakref.WeakMethod(self._unlock)
         os.register_at_fork(after_in_child=lambda: (method := anew()) and method())
@@ -175,8 +178,15 @@ class HotHistogram(Collector):
             told = self._overflow(told)
             found = cells.get(told) or self._overflown.get(told)
             cells = self._overflown
+        found = found or self._made(told, cells)
+        # What is there for its own sake has the other half of the room.
+        if self._beside is not None and len(self.cells) < LABEL_SETS // 2:
+            self._made(self._beside(told), self.cells)
+        return found
+
+    def _made(self, values: LabelValues, cells: dict[LabelValues, Cell]) -> Cell:
         # Atomic: of two threads that come at once, both get the same.
-        return found or cells.setdefault(told, Cell(self, self._templates(told)))
+        return cells.get(values) or cells.setdefault(values, Cell(self, self._templates(values)))
 
     def _templates(self, values: LabelValues) -> tuple[str, str]:
         """Return the lines of a label set as text and as OpenMetrics, which has room for exemplars."""

@@ -10,7 +10,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from . import conventions as c
-from .histogram import LABEL_SETS, Cells, HotHistogram, LabelValues
+from .histogram import LABEL_SETS, Beside, Cells, HotHistogram, LabelValues
 
 
 class Counters(dict[tuple[str, ...], Counter]):
@@ -36,6 +36,18 @@ def _one_endpoint(values: LabelValues) -> LabelValues:
     method, _, status = values
     # "5xx" still matches the "5.." that dashboards and rules select errors with.
     return method, c.OVERFLOW_ENDPOINT, f"{status[0]}xx" if status else ""
+
+
+# Prometheus' `increase` counts from a series' first sample: one that begins with an error has lost it. So the error that nobody
+# foresees is there at 0 as soon as there is anything to tell of a route or method.
+def _error(values: LabelValues) -> LabelValues:
+    """Return the label set of a route's defects."""
+    return *values[:-1], "500"
+
+
+def _rpc_error(values: LabelValues) -> LabelValues:
+    """Return the label set of an RPC method's defects."""
+    return *values[:-1], "INTERNAL"
 
 
 class Level:
@@ -161,6 +173,7 @@ class Metrics:
             c.HTTP_BUCKETS,
             overflow=_one_endpoint,
             registry=registry,
+            beside=_error,
         ).cells
         in_progress = InProgress()
         self.http_in_progress = in_progress.levels
@@ -172,7 +185,7 @@ class Metrics:
                 registry=registry,
             )
         )
-        self.rpc_server_duration = self._hot(c.RPC_SERVER_DURATION, "RPCs served.", c.RPC_LABELS)
+        self.rpc_server_duration = self._hot(c.RPC_SERVER_DURATION, "RPCs served.", c.RPC_LABELS, _rpc_error)
         self.rpc_client_duration = self._hot(c.RPC_CLIENT_DURATION, "RPCs made.", c.RPC_LABELS)
         self.query_duration = self._hot(c.DB_QUERY_DURATION, "Database statements.", c.DB_QUERY_LABELS)
         self.redis_duration = self._hot(c.REDIS_COMMAND_DURATION, "Redis commands.", c.REDIS_LABELS)
@@ -187,9 +200,9 @@ class Metrics:
         for collector in (in_progress, self.spans, self.pools):
             registry.register(collector)
 
-    def _hot(self, name: str, text: str, labels: tuple[str, ...]) -> Cells:
-        registry = self.registry
-        return HotHistogram(name, text, labels, c.INTERNAL_BUCKETS, overflow=_one_for_all, registry=registry).cells
+    def _hot(self, name: str, text: str, labels: tuple[str, ...], beside: Beside | None = None) -> Cells:
+        bounds, registry = c.INTERNAL_BUCKETS, self.registry
+        return HotHistogram(name, text, labels, bounds, overflow=_one_for_all, registry=registry, beside=beside).cells
 
     def _rare(self, name: str, text: str) -> Histogram:
         return Histogram(name, text, buckets=c.INTERNAL_BUCKETS, registry=self.registry)

@@ -39,7 +39,10 @@ class World:
         return {
             s.labels["rpc_status_code"]: s.value
             for s in family.collect()[0].samples
-            if s.name.endswith("_count") and s.labels["rpc_service"] == SERVICE and s.labels["rpc_method"] == "Get"
+            if s.name.endswith("_count")
+            and s.labels["rpc_service"] == SERVICE
+            and s.labels["rpc_method"] == "Get"
+            and s.value
         }
 
     def sides(self) -> tuple[SpanRecord, SpanRecord]:

@@ -391,14 +391,38 @@ def test_the_known_methods_can_be_named():
 def test_past_the_bound_endpoints_are_one_and_statuses_are_classes():
     family = metrics_of(CollectorRegistry()).http_duration
     for number in range(LABEL_SETS + 10):
-        family["GET", f"/{number}", "404"].observe(1)
+        family["GET", f"/{number}", "500"].observe(1)
     family["GET", "/one-more", ""].observe(1)
     counts = {values: sum(cell.read().counts) for values, cell in family.metric.every_cell()}
     assert (len(family), len(counts)) == (LABEL_SETS, LABEL_SETS + 2)
-    assert counts["GET", c.OVERFLOW_ENDPOINT, "4xx"] == 10
+    assert counts["GET", c.OVERFLOW_ENDPOINT, "5xx"] == 10
     assert counts["GET", c.OVERFLOW_ENDPOINT, ""] == 1
-    assert counts["GET", "/7", "404"] == 1
-    assert family["GET", "/more", "404"] is family["GET", "/even-more", "404"]
+    assert counts["GET", "/7", "500"] == 1
+    assert family["GET", "/more", "500"] is family["GET", "/even-more", "500"]
+
+
+def test_a_route_s_defects_are_there_at_0_from_its_first_request_on():
+    registry = CollectorRegistry()
+    metrics = metrics_of(registry)
+    metrics.http_duration["GET", "/items", "200"].observe(1)
+    metrics.rpc_server_duration["shop.v1.Items", "Get", "OK"].observe(1)
+    metrics.rpc_client_duration["shop.v1.Items", "Get", "OK"].observe(1)
+    count, labels = f"{c.HTTP_REQUEST_DURATION}_count", {"method": "GET", "endpoint": "/items", "status_code": "500"}
+    assert registry.get_sample_value(count, labels) == 0
+    metrics.http_duration["GET", "/items", "500"].observe(1)
+    assert registry.get_sample_value(count, labels) == 1
+    labels = {"rpc_service": "shop.v1.Items", "rpc_method": "Get", "rpc_status_code": "INTERNAL"}
+    assert registry.get_sample_value(f"{c.RPC_SERVER_DURATION}_count", labels) == 0
+    # A client's are nobody's budget.
+    assert registry.get_sample_value(f"{c.RPC_CLIENT_DURATION}_count", labels) is None
+
+
+def test_what_is_there_at_0_takes_no_more_than_half_the_room():
+    family = metrics_of(CollectorRegistry()).http_duration
+    for number in range(LABEL_SETS):
+        family["GET", f"/{number}", "200"].observe(1)
+    counts = [sum(cell.read().counts) for cell in family.values()]
+    assert (len(counts), sum(counts)) == (LABEL_SETS, 3 * LABEL_SETS // 4)
 
 
 def test_what_is_called_like_the_overflow_is_no_second_label_set_of_that_name():
