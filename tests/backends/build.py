@@ -9,6 +9,7 @@ $XDG_CACHE_HOME/goshop/backends (~/.cache by default), so that another pin or co
 import fcntl
 import hashlib
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,10 +20,17 @@ from typing import Final
 
 HERE: Final = Path(__file__).parent
 BOUND: Final = 1800
+FAILED, NOT_FETCHED = 1, 3
+# What Go says of a module that it could not get; one that is not what go.sum says is another matter.
+_UNREACHABLE: Final = re.compile(r'Get "https?://|reading https?://|module lookup disabled by GOPROXY=off')
 
 
 class NotBuiltError(Exception):
     """A command could not be built; the message says why and what would help."""
+
+
+class NotFetchedError(NotBuiltError):
+    """The modules could not be fetched: this machine has no way to them."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +109,8 @@ def _go(*arguments: str, folder: Path, bound: float) -> str:
     except subprocess.TimeoutExpired:
         raise NotBuiltError(f"go {arguments[0]} took longer than {bound:.0f} s") from None
     if done.returncode:
-        raise NotBuiltError(f"go {arguments[0]} failed: {done.stderr.strip()[-2000:]}")
+        kind = NotFetchedError if _UNREACHABLE.search(done.stderr) else NotBuiltError
+        raise kind(f"go {arguments[0]} failed: {done.stderr.strip()[-2000:]}")
     return done.stdout
 
 
@@ -114,7 +123,7 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 def main() -> None:
-    """Build what is named, or everything."""
+    """Build what is named, or everything; exits with 3 where the modules could not be fetched, with 1 for any other failure."""
     names = sys.argv[1:] or [*COMMANDS]
     if unknown := [name for name in names if name not in COMMANDS]:
         sys.exit(f"{', '.join(unknown)}: no such command; there are {', '.join(COMMANDS)}")
@@ -122,7 +131,8 @@ def main() -> None:
         try:
             sys.stdout.write(f"{built(name)}\n")
         except NotBuiltError as error:
-            sys.exit(f"{name}: {error}")
+            sys.stderr.write(f"{name}: {error}\n")
+            sys.exit(NOT_FETCHED if isinstance(error, NotFetchedError) else FAILED)
 
 
 if __name__ == "__main__":

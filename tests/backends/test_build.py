@@ -49,3 +49,35 @@ def test_a_command_that_there_is_not_is_named() -> None:
     done = run("promtool", "loki")
     assert done.returncode == 1
     assert done.stderr == "loki: no such command; there are prometheus, promtool\n"
+
+
+def a_go(folder: Path, script: str) -> str:
+    """Put a `go` of our own before all others; returns the PATH."""
+    (folder / "go").write_text(f"#!/bin/sh\n{script}\n")
+    (folder / "go").chmod(0o755)
+    return f"{folder}{os.pathsep}{os.environ['PATH']}"
+
+
+# As Go 1.26 says it.
+UNREACHABLE = 'go: github.com/pkg/errors@v0.9.1: Get "https://proxy.example/github.com/pkg/errors/@v/v0.9.1.zip": dial tcp: lookup proxy.example'
+TAMPERED = "verifying github.com/pkg/errors@v0.9.1: checksum mismatch\n\tSECURITY ERROR"
+
+
+@pytest.mark.parametrize(("said", "code"), [(UNREACHABLE, 3), (TAMPERED, 1), ("main.go:1:1: syntax error", 1)])
+def test_only_modules_that_cannot_be_fetched_are_told_from_what_is_wrong(tmp_path: Path, said: str, code: int) -> None:
+    script = f"[ \"$1\" = env ] && echo go1.99 && exit\ncat >&2 <<'END'\n{said}\nEND\nexit 1"
+    done = run("promtool", PATH=a_go(tmp_path, script), XDG_CACHE_HOME=str(tmp_path))
+    assert done.returncode == code
+    assert said in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("version", "times"), [("1.21.13", 1), ("1.24.9", 1), ("1.25.0", 0), ("1.25.0-X:nodwarf5", 0), ("1.27.1", 0)]
+)
+def test_a_compiler_that_is_older_than_the_modules_ask_for_is_not_taken(
+    tmp_path: Path, version: str, times: int
+) -> None:
+    command = ["make", "--dry-run", "go", f"GO={tmp_path}/none", f"PYTHON={sys.executable}"]
+    environ = os.environ | {"PATH": a_go(tmp_path, f"echo go{version}")}
+    done = subprocess.run(command, env=environ, cwd=SCRIPT.parents[2], capture_output=True, text=True, check=True)
+    assert done.stdout.count("pip install --quiet --require-hashes --python") == times
