@@ -1,7 +1,7 @@
 """Former runs of a gate, one JSON line each, the latest last: what the next run learns its noise from (`slo.history`).
 
 They lie in `.goshop/history/<gate>.jsonl`, or where `--history` says: a file that a CI job keeps from run to run. What is
-in it can only ask for more requests: whoever writes into it can leave a release undecided, never make it pass.
+in it can only ask for more requests: whoever writes into it can leave undecided what would have passed, no more.
 """
 
 import fcntl
@@ -19,7 +19,7 @@ from goshop.processes import wait_until
 from slo.history import FormerRun
 from slo.report.foreign import plain
 
-# Taken for the name of no file.
+# In place of a file's name: read none, write none.
 NONE: Final = "none"
 MOST_RUNS: Final = 200
 # 200 runs of ten objectives are a tenth of it.

@@ -50,7 +50,10 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class ShareInterval:
-    """A share of bad requests with its two-sided 95 % interval; `effective` is the effective sample size."""
+    """A share of bad requests with its two-sided 95 % interval.
+
+    `design_effect` and the effective sample size `effective` are those of the upper end (`share_interval`).
+    """
 
     total: int
     bad: int
@@ -150,15 +153,19 @@ def design_effect(blocks: Sequence[Block], floor: float = 1.0) -> float:
 def share_interval(blocks: Sequence[Block], floor: float = 1.0) -> ShareInterval:
     """Return the share of bad requests with its interval: Clopper-Pearson at n / (design effect * correction).
 
+    A `floor` of the design effect, which other runs teach, is for the upper end alone: a run may have been lucky, and
+    passes only with what they knew; a failure that it shows by itself stays one, whatever they were like.
     Raises `ValueError` when there are no requests: nothing measured is never a share.
     """
     total, bad = sum(block.total for block in blocks), sum(block.bad for block in blocks)
     if not total:
         raise ValueError("a share needs at least one request")
-    effect = design_effect(blocks, floor)
-    shrink = effect * correction(len(blocks))
-    low, high = clopper_pearson(total / shrink, bad / shrink)
-    return ShareInterval(total, bad, bad / total, effect, total / shrink, low, high)
+    paid, effect = correction(len(blocks)), design_effect(blocks, floor)
+    low, high = clopper_pearson(total / (effect * paid), bad / (effect * paid))
+    if floor > 1:
+        own = design_effect(blocks) * paid
+        low, _ = clopper_pearson(total / own, bad / own)
+    return ShareInterval(total, bad, bad / total, effect, total / (effect * paid), low, high)
 
 
 def clopper_pearson(total: float, bad: float) -> tuple[float, float]:

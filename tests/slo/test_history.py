@@ -208,10 +208,18 @@ REQUESTED = {bad: requests(bad) for bad in (0, 10, 30, 45, 60, 100, 2000)}
 
 @settings(deadline=None)
 @given(histories, st.sampled_from(sorted(REQUESTED)))
-def test_whatever_a_history_holds_it_only_makes_a_verdict_more_careful(histories, bad):
+def test_whatever_a_history_holds_it_only_keeps_a_run_from_passing(histories, bad):
     past = past_of([kept(counts={counted(ERRORS): blocks}) for blocks in histories], ERRORS, "smoke", 30.0)
     alone, found = judge(ERRORS, REQUESTED[bad], LOAD), judge(ERRORS, REQUESTED[bad], LOAD, past)
-    assert found.outcome in {alone.outcome, "inconclusive"}
+    assert found.outcome == alone.outcome or (alone.outcome, found.outcome) == ("met", "inconclusive")
     low, high = found.bad_share_interval
-    assert low <= alone.bad_share_interval[0] + 1e-9
+    assert low == alone.bad_share_interval[0]
     assert high >= alone.bad_share_interval[1] - 1e-9
+
+
+def test_no_past_turns_a_failure_into_something_undecided():
+    stalled = past_of([kept(700, 0, 0, 0, 0, 0), kept(0, 0, 0, 0, 0, 0)] * 5, ERRORS, "smoke", 30.0)
+    evenly = [replace(each, status=500) if i % 50 == 0 else each for i, each in enumerate(requests())]
+    assert decide_share(share_interval([Block(EACH, 15)] * 6, stalled.floor(REQUESTS)), 0.01) == "missed"
+    assert stalled.floor(REQUESTS) > 100
+    assert judge(ERRORS, evenly, LOAD).outcome == judge(ERRORS, evenly, LOAD, stalled).outcome == "missed"
