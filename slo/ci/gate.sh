@@ -4,7 +4,11 @@ set -eu
 root=$(cd -- "$(dirname -- "$0")/../.." && pwd)
 
 set -- --out "${GATE_REPORTS:-goshop-gate}"
-if [ -n "${GATE_WINDOW:-}" ]; then
+if [ -n "${GATE_WINDOW:-}" ] && [ -n "${GATE_URL:-}" ]; then
+  echo "GATE_URL: a GATE_WINDOW of series is judged without a load; set one of the two" >&2
+  exit 2
+elif [ -n "${GATE_WINDOW:-}" ]; then
+  # GATE_HISTORY has a default, and is for loads.
   set -- "$@" --source prometheus --window "$GATE_WINDOW"
 elif [ -z "${GATE_URL:-}" ]; then
   echo "GATE_URL: name the address of the service to judge, or a GATE_WINDOW of its series" >&2
@@ -29,6 +33,10 @@ ${GATE_MATCH:-}
 END
 if [ -n "${GATE_SPECIFICATION:-}" ]; then set -- "$@" -- "$GATE_SPECIFICATION"; fi
 
-make --no-print-directory -C "$root" .venv/.gate
+# make's own 2 would read as wrong usage.
+make --no-print-directory -C "$root" .venv/.gate || {
+  echo "GoShop could not be set up: what make says above is the reason" >&2
+  exit 5
+}
 # -P: the job's folder may hold a package of the same name as one of ours.
 PYTHONPATH="$root" exec "$root/.venv/bin/python" -P -m goshop gate "$@"

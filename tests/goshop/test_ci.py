@@ -102,6 +102,20 @@ def test_a_job_that_names_nothing_to_judge_is_wrong_usage(checkout, workspace):
     assert "GATE_URL: name the address of the service to judge" in done.stderr
 
 
+def test_a_window_beside_an_address_is_wrong_usage(checkout, workspace):
+    done, outputs = act(checkout, workspace, url="https://shop.example.org", window="15m")
+    assert (done.returncode, outputs) == (2, {"exit-code": "2"})
+    assert "GATE_URL: a GATE_WINDOW of series is judged without a load; set one of the two" in done.stderr
+
+
+def test_what_cannot_be_set_up_is_a_failed_measurement_and_no_wrong_usage(checkout, workspace):
+    (checkout / "Makefile").write_text(MAKEFILE.replace("@touch was-set-up", "@echo no network >&2; false"))
+    done, outputs = act(checkout, workspace, url="https://shop.example.org")
+    assert (done.returncode, outputs) == (5, {"exit-code": "5"})
+    assert "no network" in done.stderr
+    assert "GoShop could not be set up" in done.stderr
+
+
 def test_gitlabs_job_ends_as_the_gate_does_and_leaves_its_reports(checkout, workspace):
     for command in (["init", "--quiet", "-b", "main"], ["add", "-A"], ["commit", "--quiet", "-m", "All"]):
         subprocess.run([*GIT, *command], cwd=checkout, check=True, env={**os.environ, "GIT_CONFIG_GLOBAL": os.devnull})
