@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from app import config
 from goshop.folders import locked
 from goshop.measurement import MeasurementFailed, WrongRequest, say
 from goshop.processes import how_it_ended, kill, last_lines, spawn
@@ -24,18 +25,22 @@ LOCKS: Final = ("requirements-uv.txt", "requirements.txt", "requirements-gate.tx
 # Made anew by `make` in a folder of its own: what a calling make, or a virtual environment that is entered, says does not fit.
 _NOT_ITS_OWN: Final = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "VIRTUAL_ENV", "PYTHONHOME", "PYTHONPATH")
 _GIT_SECONDS: Final = 60.0
-# Another gate may be setting the same revision up.
+# Of a set-up, and of the wait for another gate's that sets something up, too.
 _SET_UP_SECONDS: Final = 900.0
 
 
-def resolve(revision: str, repository: Path = ROOT) -> str:
-    """Return the commit that a revision is; raises `WrongRequest` for none, `MeasurementFailed` where there is no repository."""
-    if problem := _git_problem("rev-parse", "--git-dir", repository=repository):
+def resolve(revision: str, repository: Path = ROOT, *, within: float = _GIT_SECONDS) -> str:
+    """Return the commit that a revision is.
+
+    Raises `WrongRequest` for none, `MeasurementFailed` where there is no repository, or git takes longer than `within` s.
+    """
+    if problem := _git_problem("rev-parse", "--git-dir", repository=repository, within=within):
         raise MeasurementFailed(
             f"a revision as the baseline needs git, and {repository} as a checkout of it: {problem}; "
             "or name the address of a baseline that runs"
         )
-    done = _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}", repository=repository)
+    asked = ("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+    done = _git(*asked, repository=repository, within=within)
     if done.returncode:
         raise WrongRequest(
             f"--baseline {revision}: there is no such revision in {repository}, and an address begins with http:// or "
@@ -52,18 +57,28 @@ class Checkout:
     python: Path
 
 
-def set_up(commit: str, folder: Path, log: Path, repository: Path = ROOT) -> Checkout:
+def set_up(
+    commit: str, folder: Path, log: Path, repository: Path = ROOT, *, within: float = _SET_UP_SECONDS
+) -> Checkout:
     """Unpack a commit below `folder` and set its virtual environment up; what is there already is kept.
 
-    `log` gets what the set-up says. Raises `MeasurementFailed` with its last words. Main thread only.
+    `log` gets what the set-up says. Raises `MeasurementFailed` with its last words, also when it takes longer than `within` s,
+    and `StartError` when another gate is at it for so long. Main thread only.
     """
+    try:
+        return _set_up(commit, folder, log, repository, within)
+    except OSError as error:
+        raise MeasurementFailed(f"the baseline {commit[:12]} cannot be set up: {error}") from None
+
+
+def _set_up(commit: str, folder: Path, log: Path, repository: Path, within: float) -> Checkout:
     files = folder.absolute() / commit
-    with locked(folder / "locks", wait=_SET_UP_SECONDS):
+    with locked(folder / "locks", wait=within):
         if not files.is_dir():
             say(f"unpacking the baseline {commit[:12]}")
             _unpack(commit, files, repository)
         venv = files.parent / "venvs" / _locks_digest(files)
-        _install(files, venv, log)
+        _install(files, venv, log, within)
     return Checkout(files, venv / "bin" / "python")
 
 
@@ -80,10 +95,13 @@ def _unpack(commit: str, checkout: Path, repository: Path) -> None:
         if problem := _git_problem("archive", f"--output={archive.absolute()}", commit, repository=repository):
             raise MeasurementFailed(f"the baseline {commit[:12]} cannot be unpacked: {problem}")
         files.mkdir()
-        with tarfile.open(archive) as packed:
-            # Pythons before 3.11.4 have no filter; what is unpacked is our own repository.
-            packed.extraction_filter = getattr(tarfile, "data_filter", None)
-            packed.extractall(files)  # noqa: S202 - as said
+        try:
+            with tarfile.open(archive) as packed:
+                # Pythons before 3.11.4 have no filter; what is unpacked is our own repository.
+                packed.extraction_filter = getattr(tarfile, "data_filter", None)
+                packed.extractall(files)  # noqa: S202 - as said
+        except tarfile.TarError as error:
+            raise MeasurementFailed(f"the baseline {commit[:12]} cannot be unpacked: {error}") from None
         if not (files / "goshop" / "up.py").is_file() or not (files / "Makefile").is_file():
             raise MeasurementFailed(
                 f"the baseline {commit[:12]} cannot be brought up: it has no `goshop up`; name a later revision"
@@ -91,29 +109,39 @@ def _unpack(commit: str, checkout: Path, repository: Path) -> None:
         files.rename(checkout)
 
 
-def _install(checkout: Path, venv: Path, log: Path) -> None:
+def _install(checkout: Path, venv: Path, log: Path, within: float) -> None:
     """Let the checkout's own Makefile fill its virtual environment, which checkouts with the same locks share."""
     ready = venv / ".ready"
     if ready.exists():
         return
     venv.parent.mkdir(mode=0o700, exist_ok=True)
-    # Make knows no spaces in a name, and a relative one has none.
-    own = f"../{venv.parent.name}/{venv.name}"
+    # Make knows no spaces in a name, and neither a relative one has any nor our interpreter's, which it finds by PATH.
+    own, python = f"../{venv.parent.name}/{venv.name}", Path(sys.executable)
+    environ = _set_up_environment(os.environ, python.parent)
     say(f"setting up the baseline {checkout.name[:12]}; later it is there")
-    command: list[str | Path] = ["make", "-C", checkout, f"PYTHON={sys.executable}", f"VENV={own}", f"{own}/.gate"]
-    if problem := _run(command, log):
+    command: list[str | Path] = ["make", "-C", checkout, f"PYTHON={python.name}", f"VENV={own}", f"{own}/.gate"]
+    if problem := _run(command, log, environ, within):
         raise MeasurementFailed(f"the baseline {checkout.name[:12]} cannot be set up: {problem}")
     ready.touch()
 
 
-def _run(command: Sequence[str | Path], log: Path) -> str:
-    """Run a command that ends with us; returns how it failed, "" if it did not."""
+def _set_up_environment(environ: Mapping[str, str], interpreters: Path) -> dict[str, str]:
+    """Return what a set-up needs to know: nothing of a shop, and no credentials of ours."""
+    kept = {name: value for name, value in own_environment(environ).items() if not name.startswith(config.PREFIX)}
+    return kept | {"PATH": os.pathsep.join(filter(None, (str(interpreters), kept.get("PATH", os.defpath))))}
+
+
+def _run(command: Sequence[str | Path], log: Path, environ: Mapping[str, str], within: float) -> str:
+    """Run a command that ends with us, and within so many seconds; returns how it failed, "" if it did not."""
     try:
-        process = spawn(command, log=log, env=own_environment(os.environ))
+        process = spawn(command, log=log, env=environ)
     except OSError as error:
         return f"{command[0]}: {error.strerror}"
     try:
-        code = process.wait()
+        code = process.wait(within)
+    except subprocess.TimeoutExpired:
+        kill(process)
+        return f"{command[0]} took longer than {within:g} s:\n{last_lines(log)}"
     except BaseException:
         kill(process)
         raise
@@ -129,14 +157,18 @@ def _locks_digest(checkout: Path) -> str:
     return digest.hexdigest()[:16]
 
 
-def _git_problem(*arguments: str, repository: Path) -> str:
+def _git_problem(*arguments: str, repository: Path, within: float = _GIT_SECONDS) -> str:
     try:
-        done = _git(*arguments, repository=repository)
-    except (OSError, subprocess.TimeoutExpired) as error:
+        done = _git(*arguments, repository=repository, within=within)
+    except MeasurementFailed as error:
         return str(error)
     return (done.stderr.strip() or how_it_ended(done.returncode)) if done.returncode else ""
 
 
-def _git(*arguments: str, repository: Path) -> subprocess.CompletedProcess[str]:
+def _git(*arguments: str, repository: Path, within: float) -> subprocess.CompletedProcess[str]:
+    """Ask git; raises `MeasurementFailed` when it is not there, or does not answer."""
     command = ["git", "-C", str(repository), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=_GIT_SECONDS)
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=within)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise MeasurementFailed(str(error)) from None

@@ -4,7 +4,9 @@ The revisions are commits of small repositories: their Makefile and their `gosho
 the gate can see it. `make test-stack` compares a real one.
 """
 
+import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,8 +20,9 @@ from goshop.up import WELCOME
 MAKEFILE = """\
 $(VENV)/.gate: requirements-gate.txt
 	@echo set up >> set-up.log
+	@env > set-up.env
 	@test -z "$(FAIL)" || { echo "no such package" >&2; exit 1; }
-	@mkdir -p $(VENV)/bin && ln -sf "$(PYTHON)" $(VENV)/bin/python && touch $@
+	@mkdir -p $(VENV)/bin && ln -sf "$$(command -v $(PYTHON))" $(VENV)/bin/python && touch $@
 """
 UP = """\
 import os, sys, time
@@ -46,8 +49,8 @@ class Repository:
         command = ["git", "-C", str(self.folder), *who, *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
-    def commit(self, *, makefile: str = MAKEFILE, before: str = "", lock: str = "x==1") -> str:
-        up = UP.format(before=before, after=FOREVER, welcome=WELCOME)
+    def commit(self, *, makefile: str = MAKEFILE, before: str = "", after: str = FOREVER, lock: str = "x==1") -> str:
+        up = UP.format(before=before, after=after, welcome=WELCOME)
         files = {"Makefile": makefile, "requirements-gate.txt": lock, "goshop/up.py": "", "goshop/__main__.py": up}
         for name, text in files.items():
             (self.folder / name).parent.mkdir(exist_ok=True)
@@ -115,6 +118,49 @@ def test_a_set_up_that_fails_says_its_last_words_and_is_tried_again(repository, 
     assert set_up(commit, tmp_path / "baselines", tmp_path / "log", repository.folder).python.exists()
 
 
+def test_a_set_up_without_an_end_is_ended(repository, tmp_path):
+    commit = repository.commit(makefile="$(VENV)/.gate:\n\t@echo asking; sleep 600\n")
+    with pytest.raises(MeasurementFailed, match=r"cannot be set up: make took longer than 0.5 s:\n(.*\n)?asking"):
+        set_up(commit, tmp_path / "baselines", tmp_path / "log", repository.folder, within=0.5)
+
+
+def test_a_set_up_finds_an_interpreter_in_a_folder_with_a_space(repository, tmp_path, monkeypatch):
+    python = tmp_path / "a folder" / "our-python"
+    python.parent.mkdir()
+    python.symlink_to(sys.executable)
+    monkeypatch.setattr(sys, "executable", str(python))
+    checkout = set_up(repository.commit(), tmp_path / "base lines", tmp_path / "log", repository.folder)
+    assert checkout.python.readlink() == python
+
+
+def test_a_set_up_learns_no_secret_of_ours(repository, tmp_path, monkeypatch):
+    for name in ("GOSHOP_PROMETHEUS_TOKEN", "GOSHOP_AUTH__ADMIN_PASSWORD"):
+        monkeypatch.setenv(name, "secret")
+    checkout = set_up(repository.commit(), tmp_path / "baselines", tmp_path / "log", repository.folder)
+    assert "GOSHOP_" not in (checkout.files / "set-up.env").read_text()
+
+
+def test_what_cannot_be_unpacked_is_a_failed_measurement(repository, tmp_path):
+    (repository.folder / "link").symlink_to("/etc/passwd")
+    commit = repository.commit()
+    with pytest.raises(MeasurementFailed, match=f"the baseline {commit[:12]} cannot be unpacked: .*link"):
+        set_up(commit, tmp_path / "baselines", tmp_path / "log", repository.folder)
+    (tmp_path / "file").touch()
+    with pytest.raises(MeasurementFailed, match=f"the baseline {commit[:12]} cannot be set up: .*Not a directory"):
+        set_up(commit, tmp_path / "file" / "baselines", tmp_path / "log", repository.folder)
+
+
+def test_a_git_that_does_not_answer_is_a_failed_measurement(repository, tmp_path, monkeypatch):
+    repository.commit()
+    git = tmp_path / "bin" / "git"
+    git.parent.mkdir()
+    git.write_text("#!/bin/sh\ncase $* in *--git-dir) exit 0;; esac\nexec sleep 60\n")
+    git.chmod(0o700)
+    monkeypatch.setenv("PATH", str(git.parent), prepend=os.pathsep)
+    with pytest.raises(MeasurementFailed, match=r"timed out after 0.3 seconds"):
+        resolve("HEAD", repository.folder, within=0.3)
+
+
 def test_a_revision_without_a_command_to_bring_it_up_is_no_baseline(repository, tmp_path):
     repository.commit()
     repository.git("rm", "--quiet", "-r", "goshop")
@@ -155,7 +201,32 @@ def test_a_shop_that_dies_is_seen(repository, brought_up):
     with brought_up(repository.commit()) as shop:
         shop.process.terminate()
         assert wait_until(lambda: shop.ended() != "", 10)
-        assert shop.ended().startswith("its shop was killed by SIGTERM:\n")
+        assert shop.ended() == "its shop was killed by SIGTERM:\ngoshop: starting ..."
+
+
+def test_a_shop_that_dies_says_its_last_words_and_not_its_welcome_which_has_a_password_in_it(repository, brought_up):
+    with brought_up(repository.commit(after="sys.exit('order exited with 1; the shop stops')")) as shop:
+        assert wait_until(lambda: shop.ended() != "", 10)
+        assert shop.ended() == "its shop exited with 1:\ngoshop: starting ...\norder exited with 1; the shop stops"
+
+
+def test_a_shop_whose_welcome_is_not_understood_does_not_tell_its_password_either(repository, brought_up):
+    welcome = "print('GoShop is up: x\\n\\n  admin  secret\\n', flush=True); sys.exit(3)"
+    with pytest.raises(StartError) as failed, brought_up(repository.commit(before=welcome)):
+        pass
+    assert "secret" not in str(failed.value)
+
+
+def test_a_revision_is_told_settings_alone_as_old_ones_start_with_nothing_else(repository, tmp_path):
+    told = "print([name for name in os.environ if name.startswith('GOSHOP_')], flush=True)"
+    checkout = set_up(
+        repository.commit(before=told), tmp_path / "baselines", tmp_path / "set-up.log", repository.folder
+    )
+    environ = own_environment(
+        {"GOSHOP_DB__TIMEOUT": "2", "GOSHOP_TELEMETRY_PURE_PYTHON": "1", "GOSHOP_PROMETHEUS": "x"}
+    )
+    with revision_shop(checkout, tmp_path / "root", tmp_path / "shop.log", environ) as shop:
+        assert "['GOSHOP_DB__TIMEOUT']" in shop.log.read_text().splitlines()
 
 
 def test_what_our_own_make_and_interpreter_say_is_not_passed_on():
