@@ -24,8 +24,10 @@ class Failure(click.ClickException):
 
     def show(self, file: object = None) -> None:  # noqa: ARG002 - click's signature
         """Print the sentence; where nobody can be told, the exit code alone says it."""
+        from slo.report.foreign import spoken  # noqa: PLC0415 - see the module
+
         try:
-            click.echo(f"goshop: {self.message}", err=True)
+            click.echo(spoken(f"goshop: {self.message}"), err=True)
         except OSError:
             discard("stderr")
 

@@ -12,6 +12,7 @@ from loadtests.plan import WARMUP
 from slo.gates import Gate
 from slo.history import FormerRun
 from slo.load import LoadFacts
+from slo.report.foreign import spoken
 from slo.verdict import Release
 
 
@@ -98,9 +99,9 @@ def requests_per_iteration(load: LoadRun) -> float:
 
 def tell(sentence: str) -> None:
     """Tell people something that they may want to act on."""
-    click.echo(f"goshop: {sentence}", err=True)
+    click.echo(spoken(f"goshop: {sentence}"), err=True)
 
 
 def say(message: str) -> None:
     """Tell people what happens now."""
-    click.echo(f"goshop: {message} ...", err=True)
+    click.echo(spoken(f"goshop: {message} ..."), err=True)

@@ -13,12 +13,25 @@ _HTML: Final = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 # https://www.w3.org/TR/xml/#charsets
 _NOT_XML: Final = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _LONGEST: Final = 300
+# Runners take these for commands wherever they are printed.
+# https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands (and the older form, "##[command]")
+_COMMAND: Final = re.compile(r"^(\s*):(?=:)|##(?=\[)")
 
 
 def plain(text: object) -> str:
     """Return text that any terminal shows as it is: one line, control characters spelled out, not endless."""
     shown = _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", str(text))
     return shown if len(shown) <= _LONGEST else f"{shown[:_LONGEST]}…"
+
+
+def spoken(text: str) -> str:
+    """Return what is said to people in its own lines, none of which drives a terminal or is a command to a CI runner."""
+    return "\n".join(_harmless(line.expandtabs().rstrip("\r")) for line in text.split("\n"))
+
+
+def _harmless(line: str) -> str:
+    shown = _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", line)
+    return _COMMAND.sub(lambda match: "#\\x23" if match[0] == "##" else f"{match[1]}\\x3a", shown)
 
 
 def markdown(text: object) -> str:

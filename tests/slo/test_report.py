@@ -157,6 +157,22 @@ def test_the_page_draws_latency_the_distribution_and_waterfalls(failed):
     assert text.count("target 800 ms") == 2
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("goshop: its shop exited with 1:\n\tno port\r\n", "goshop: its shop exited with 1:\n        no port\n"),
+        ("x:\n::add-mask::p", "x:\n\\x3a:add-mask::p"),
+        ("x:\n  ::stop-commands::p", "x:\n  \\x3a:stop-commands::p"),
+        ("x ##[add-mask]p", "x #\\x23[add-mask]p"),
+        ("\x1b[31mred", "\\x1b[31mred"),
+        ("http://[::1]:8000 and a::b", "http://[::1]:8000 and a::b"),
+        ("x" * 1000, "x" * 1000),
+    ],
+)
+def test_what_is_said_neither_drives_a_terminal_nor_commands_a_runner(text, said):
+    assert foreign.spoken(text) == said
+
+
 def test_foreign_text_does_not_become_html(hostile):
     text = render_html(hostile.verdict, hostile.evidence)
     page = Page(text)
