@@ -56,9 +56,17 @@ def _named(environ: Mapping[str, str]) -> set[tuple[str, str]]:
 
 
 def named_servers(environ: Mapping[str, str]) -> list[str]:
-    """Return the settings, as variables, that name servers in place of the embedded ones; raises nothing."""
+    """Return what names servers in place of the embedded ones: variables, or keys of the environment's file.
+
+    Raises `config.ConfigError` for a file that cannot be read.
+    """
+    config.load(ENVIRONMENT, environ={})
     spelled = {("db", "host"): "GOSHOP_DB__HOST", ("redis", "url"): "GOSHOP_REDIS__URL"}
-    return [variable for path, variable in spelled.items() if path in _named(environ)]
+    return [
+        variable if variable in environ else f"{'.'.join(path)} in config/{ENVIRONMENT}.yaml"
+        for path, variable in spelled.items()
+        if path in _named(environ)
+    ]
 
 
 def _as_environ(server: PostgresServer) -> dict[str, str]:

@@ -22,17 +22,18 @@ from goshop.pairing import Pairing, Sides, planned_seconds, said_time
 from goshop.processes import StartError, how_it_ended
 from goshop.revision import Checkout, resolve, set_up
 from goshop.revision_shop import RevisionShop, revision_shop
-from goshop.run import RunFolder
+from goshop.run import RunFolder, RunFolderError
 from goshop.shop import Shop
-from goshop.sides import Side, readable
+from goshop.sides import Side, logged_in_throughout, readable
 from goshop.target import admin_of, require_address, require_answer
 from loadtests import LoadError, Profile
 from loadtests.plan import SCRIPT
 from slo.comparison import DECIDED, Against, compare_pairs, design_for, not_compared, with_baseline
 from slo.gate import Judgement
 from slo.pairs import STRICT
+from slo.report.foreign import plain
 
-# A revision's checkout has no compiled extension, so the candidate goes without its own.
+# A revision's checkout has no compiled extension, so the candidate goes without its own. Old revisions do not know the variable.
 _PURE: Final = {"GOSHOP_TELEMETRY_PURE_PYTHON": "1"}
 OPTION: Final = "--baseline"
 
@@ -64,8 +65,11 @@ def settle(baseline: str | None, pairs: int | None, url: str, profile: Profile) 
         if pairs is not None:
             raise WrongRequest("--pairs is for --baseline: name what to compare with, or leave it out")
         return None
-    if not baseline:
+    if not baseline.strip():
         raise WrongRequest(f"{OPTION} names nothing: an address, or a revision of this checkout")
+    if baseline != plain(baseline):
+        # In a pipeline it may be the name of somebody's branch, and what is said there can be a command to the runner.
+        raise WrongRequest(f"{OPTION} {plain(baseline)}: too long, or with characters that nobody sees")
     count = STRICT.pairs if pairs is None else pairs
     try:
         design_for(count)
@@ -125,14 +129,15 @@ def _planned(opponent: Opponent, run: RunFolder, job: Job) -> Profile:
         return loadtests.plan_script(
             job.gate.script, opponent.profile, opponent.name, run.k6, variables=readable(job.variables)
         )
-    except LoadError as error:
+    except (LoadError, OSError) as error:
         raise MeasurementFailed(str(error)) from None
 
 
 def judge_beside(opponent: Opponent, run: RunFolder, root: Path, job: Job, judgement: Judgement) -> Judgement:
     """Run the pairs and add what they say to a judgement; one that is beyond doubt already is left as it is.
 
-    A comparison that fails makes the measurement a failed one. Main thread only.
+    A comparison that fails, in whatever way, makes the measurement a failed one: what was judged before is in the reports all
+    the same. Main thread only.
     """
     against, word = opponent.against, judgement.verdict.verdict
     if word in DECIDED:
@@ -148,7 +153,7 @@ def judge_beside(opponent: Opponent, run: RunFolder, root: Path, job: Job, judge
                 folder=run.path / "pairs",
             )
             pairs = pairing.run()
-    except (MeasurementFailed, StartError, LoadError) as error:
+    except (MeasurementFailed, StartError, LoadError, RunFolderError, OSError) as error:
         problem = f"the comparison with {opponent.name} failed: {error}"
         return with_baseline(judgement, not_compared(against, str(error)), problem)
     return with_baseline(judgement, compare_pairs(pairs, against))
@@ -159,7 +164,8 @@ def _sides(opponent: Opponent, run: RunFolder, root: Path, job: Job) -> Iterator
     if opponent.checkout is None:
         yield _two_addresses(opponent, run, job)
         return
-    with _two_revisions(opponent.name, opponent.checkout, run, root, job) as sides:
+    lasts = planned_seconds(opponent.pairs, opponent.planned)
+    with _two_revisions(opponent.name, opponent.checkout, run, root, job, lasts) as sides:
         yield sides
 
 
@@ -192,8 +198,10 @@ def _silent(url: str) -> str:
 
 
 @contextmanager
-def _two_revisions(name: str, checkout: Checkout, run: RunFolder, root: Path, job: Job) -> Iterator[Sides]:
-    environ = without_other_telemetry(os.environ) | _PURE
+def _two_revisions(  # noqa: PLR0917 - what two shops need
+    name: str, checkout: Checkout, run: RunFolder, root: Path, job: Job, lasts: float
+) -> Iterator[Sides]:
+    environ = logged_in_throughout(without_other_telemetry(os.environ), lasts)
     with Interrupts() as interrupts, ExitStack() as stack:
         try:
             say(f"starting the shop of {name}")
@@ -201,7 +209,9 @@ def _two_revisions(name: str, checkout: Checkout, run: RunFolder, root: Path, jo
             folder, faults = RunFolder.create(root), ",".join(job.faults)
             # Spans of twenty loads are half a gigabyte, and whoever looks for a request looks into the gate's own run.
             stack.callback(shutil.rmtree, folder.spans, ignore_errors=True)
-            new = stack.enter_context(Shop.start(folder, faults=faults, armed=False, environ=environ, progress=say))
+            new = stack.enter_context(
+                Shop.start(folder, faults=faults, armed=False, environ=environ | _PURE, progress=say)
+            )
             sides = _of_shops(old, new)
             for side in sides.values():
                 side.fill()

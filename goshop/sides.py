@@ -1,5 +1,6 @@
 """The two sides of a comparison while both are up: each can be filled, and loaded for one run."""
 
+import math
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -16,8 +17,10 @@ from slo.comparison import Turn
 
 OnProgress = Callable[[Progress], None]
 
-# The journeys' data of two shops are filled at the same time, or one would search more products than the other.
-SEED_SECONDS: Final = 60.0
+# Filling both sides, one after the other.
+SEED_SECONDS: Final = 120.0
+# Runs on a busy machine take longer than planned.
+_AMPLE: Final = 2.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -54,6 +57,14 @@ class Side:
         script, variables = job.gate.script, readable(job.variables)
         planned = loadtests.plan_script(script, profile, self.url, folder, variables=variables)
         return loadtests.run_script(script, planned, self.url, folder, variables=variables, on_progress=on_progress)
+
+
+def logged_in_throughout(environ: Mapping[str, str], seconds: float) -> dict[str, str]:
+    """Return the environment of a shop whose tokens outlive a comparison that is planned to last so long.
+
+    To fill it again in the middle would give the later pairs more products to search, and meet the faults that are injected.
+    """
+    return {**environ, "GOSHOP_AUTH__TOKEN_TTL": str(math.ceil(_AMPLE * seconds + SEED_SECONDS))}
 
 
 def readable(names: tuple[str, ...]) -> Mapping[str, str]:

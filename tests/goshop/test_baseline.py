@@ -5,12 +5,24 @@ The runs are those of `tests.goshop.beside`.
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
-from goshop.baseline import settle
-from goshop.measurement import WrongRequest
+from app import config
+from goshop.backing import named_servers
+from goshop.baseline import judge_beside, settle
+from goshop.measurement import Job, WrongRequest
+from goshop.pairing import planned_seconds
+from goshop.run import RunFolder
+from goshop.sides import logged_in_throughout
+from goshop.target import ADMIN_VARIABLES
 from loadtests import SMOKE
+from slo.gate import RunFacts, evaluate
+from slo.load import LoadFacts
+from slo.openslo.loading import load_gate
+from slo.verdict import Release
 from tests.goshop.beside import RATE, cases
 from tests.goshop.plain import goshop_gate
 from tests.slo.published import assert_published
@@ -69,6 +81,9 @@ def test_the_report_shows_the_pairs(beside_runs):
     [
         (None, 10, "", "--pairs is for --baseline"),
         ("", None, "", "--baseline names nothing"),
+        (" ", None, "", "--baseline names nothing"),
+        ("HEAD^{/x}\n::add-mask::1", None, "", r"--baseline HEAD^{/x}\x0a::add-mask::1: too long, or with characters"),
+        ("http://127.0.0.1:1/\x1b[31m", None, "http://127.0.0.1:1", r"--baseline http://127.0.0.1:1/\x1b[31m: too"),
         ("HEAD", 5, "", "5 pairs cannot be trusted: from 10 on"),
         ("HEAD", 1000, "", "100 are the most"),
         ("http://127.0.0.1:1", None, "", "and so must be what it is compared with: name it by --url"),
@@ -103,10 +118,40 @@ def test_a_baseline_that_does_not_answer_is_found_before_the_load(tmp_path):
     assert json.loads((tmp_path / "out" / "verdict.json").read_text())["verdict"] == "error"
 
 
+def test_tokens_of_a_shop_outlive_the_comparison_so_that_it_is_filled_once():
+    for pairs in (10, 100):
+        lasts = planned_seconds(pairs, SMOKE)
+        settings = config.load("dev", environ=logged_in_throughout({"GOSHOP_DB__TIMEOUT": "2"}, lasts))
+        assert settings.auth.token_ttl > 1.5 * lasts + 60
+        assert settings.db.timeout == 2
+
+
+def test_whatever_ends_a_comparison_leaves_what_was_judged_before(tmp_path, monkeypatch):
+    """Here the folder of the run is gone, as on a disk that is full."""
+    for name in ADMIN_VARIABLES:
+        monkeypatch.setenv(name, "x")
+    gate = load_gate(config.DEFAULT_FOLDER.parent / "slo" / "specs" / "checkout.yaml")
+    job = Job(gate=gate, profile=SMOKE, release=Release(), url="http://127.0.0.1:1")
+    load = LoadFacts(model="open", begin=0.0, seconds=30.0)
+    judged = evaluate(RunFacts(gate=gate, samples=(), load=load, url=job.url, profile="", started=0.0, ended=1.0))
+    judged = replace(judged, verdict=structs.replace(judged.verdict, verdict="pass"))
+    opponent = settle("http://127.0.0.1:9", None, job.url, SMOKE)
+    found = judge_beside(opponent, RunFolder(tmp_path / "gone"), tmp_path, job, judged).verdict
+    assert (found.verdict, found.objectives) == ("error", judged.verdict.objectives)
+    assert "the comparison with http://127.0.0.1:9 failed: " in found.load.problems[-1]
+    assert "No such file or directory" in found.baseline.reason
+
+
 def test_two_shops_do_not_share_servers_that_somebody_has_named(monkeypatch):
     monkeypatch.setenv("GOSHOP_REDIS__URL", "redis://127.0.0.1:1")
     with pytest.raises(WrongRequest, match="two shops cannot share the servers that GOSHOP_REDIS__URL name"):
         settle("HEAD", None, "", SMOKE)
+
+
+def test_a_server_that_the_file_names_is_not_blamed_on_a_variable(monkeypatch, tmp_path):
+    (tmp_path / "dev.yaml").write_text("db: {host: 127.0.0.1}\n")
+    monkeypatch.setattr(config, "DEFAULT_FOLDER", tmp_path)
+    assert named_servers({"GOSHOP_REDIS__URL": "redis://x"}) == ["db.host in config/dev.yaml", "GOSHOP_REDIS__URL"]
 
 
 def test_without_a_baseline_there_is_nothing_to_compare():
