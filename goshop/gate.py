@@ -110,10 +110,13 @@ def run_gate(options: Options) -> Outcome:
     """
     if options.source == "prometheus":
         return _run_source(options)
+    # What was asked for wrongly (exit 2) is said before what is missing (5): git's repository, then k6.
     _require_load(options)
-    opponent = settle(options.baseline, options.pairs, options.url, _shortened(PROFILES[PAIRED], options))
     job = _job(options)
     asked = asked_budgets(options.prometheus, options.ignore_budget, slos_of(options.gate))
+    opponent = settle(options.baseline, options.pairs, options.url, _shortened(PROFILES[PAIRED], options))
+    _require_k6()
+    job = replace(job, release=_release(options))
     if options.out is not None:
         # Said before a minute of load, not after it.
         with _writable(options.out):
@@ -188,6 +191,7 @@ def _past(options: Options) -> Past:
         "--pairs": options.pairs,
         "--history": options.history,
         "--ignore-budget": options.ignore_budget,
+        "--no-early-stop": not options.early_stop,
     }
     for name, given in about_load.items():
         if given:
@@ -206,7 +210,9 @@ def _past(options: Options) -> Past:
 
 
 def _require_load(options: Options) -> None:
-    """Make sure that nothing is said about series which nobody reads."""
+    """Make sure that nothing is said about series which nobody reads, and that a reason is one."""
+    if options.ignore_budget and not options.ignore_budget.strip():
+        raise WrongRequest("--ignore-budget: say why in words: they are in every report")
     for name, given in (("--window", options.window), ("--end", options.end), ("--match", options.matches)):
         if given:
             raise WrongRequest(f"{name} is for --source prometheus: a load has its own time, and its own requests")
@@ -228,14 +234,12 @@ def _short(path: Path) -> Path:
 
 
 def _job(options: Options) -> Job:
-    """Settle what is to be measured, before anything starts; what was asked for wrongly is said before what is missing."""
+    """Settle what is to be measured, before anything starts; raises `WrongRequest` for what cannot be meant."""
     gate = _gate(options)
-    profile = _profile(options, gate)
-    _require_k6()
     return Job(
         gate=gate,
-        profile=profile,
-        release=_release(options),
+        profile=_profile(options, gate),
+        release=Release(version=options.release),
         url=options.url,
         faults=options.faults,
         variables=options.variables,

@@ -7,8 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from goshop import gate
+from goshop.cli import main
 from goshop.measurement import MeasurementFailed
 from slo.gate import evaluate
 from slo.verdict import read_verdict
@@ -95,6 +97,25 @@ def test_a_shop_that_does_not_start_leaves_a_verdict_that_says_so(tmp_path):
 def test_without_k6_it_says_so_before_anything_starts(tmp_path):
     done = goshop("gate", "--dir", tmp_path / "runs", K6=str(tmp_path / "none"), PATH=str(tmp_path))
     assert "k6 is missing" in ends_with_one_sentence(done, 5)
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--prometheus", "nowhere"], "for --prometheus, got 'nowhere'"),
+        (["--history", "slo"], "slo is no file; name another one, or 'none'"),
+        (["--baseline", "HEAD", "no-such-gate.yaml"], "no-such-gate.yaml"),
+        (["--ignore-budget", " ", "--prometheus", "http://127.0.0.1:1"], "--ignore-budget: say why in words"),
+    ],
+)
+def test_what_is_asked_for_wrongly_is_said_before_what_is_missing(arguments, said, tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    # Neither k6 nor git.
+    missing = {"K6": str(tmp_path / "none"), "PATH": str(tmp_path)}
+    done = CliRunner().invoke(main, ["gate", "--dir", str(tmp_path / "runs"), *arguments], env=missing)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert said in done.stderr
     assert not (tmp_path / "runs").exists()
 
 

@@ -120,6 +120,7 @@ def test_an_objective_of_one_route_is_counted_by_its_labels(judge, tmp_path):
         (("--match", 'le="0.8"'), "--match: le is the edge of a bucket"),
         (("--url", "http://127.0.0.1:1"), "--url: --source prometheus sends no load"),
         (("--profile", "ramp"), "--profile: --source prometheus sends no load"),
+        (("--no-early-stop",), "--no-early-stop: --source prometheus sends no load"),
         (("--ignore-budget", "why"), "--ignore-budget: --source prometheus sends no load"),
         (("--grafana", "grafana"), "expected an address such as https://grafana.example.org"),
     ],
