@@ -11,6 +11,7 @@ from slo.gate import Judgement
 from slo.load import LoadFacts
 from slo.pairs import (
     PERCENTILE,
+    SLOW_ALPHA,
     STRICT,
     WITH_MARGIN,
     Comparison,
@@ -45,8 +46,9 @@ def design_for(pairs: int) -> Design:
     """Return how so many pairs are decided: strictly from 10 on, with a margin of 5 % from 6 on; raises ValueError for others."""
     if not WITH_MARGIN.pairs <= pairs <= MOST_PAIRS:
         raise ValueError(
-            f"{pairs} pairs cannot be trusted: from {STRICT.pairs} on a regression is a false alarm in {STRICT.alpha:.0%}, "
-            f"from {WITH_MARGIN.pairs} on with a margin of {WITH_MARGIN.margin:.0%}; {MOST_PAIRS} are the most"
+            f"{pairs} pairs cannot be trusted: from {STRICT.pairs} on a regression is a false alarm in up to "
+            f"{STRICT.alpha + SLOW_ALPHA:.0%}, from {WITH_MARGIN.pairs} on with a margin of {WITH_MARGIN.margin:.0%} for P99; "
+            f"{MOST_PAIRS} are the most"
         )
     return STRICT if pairs >= STRICT.pairs else WITH_MARGIN
 

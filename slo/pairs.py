@@ -51,6 +51,8 @@ SLOW_FACTOR: Final = 1.25
 SLOW_TOLERATED: Final = 0.0025
 SLOW_ALPHA: Final = 0.01
 POWER: Final = 0.8
+# A ratio or an increase beyond this is said in words, not in per cent.
+MOST_SAID: Final = 10.0
 _PRECISION: Final = 1e-9
 # A t test whose true mean lies so many standard errors above the limit has found it, whatever its degrees of freedom.
 _FARTHEST: Final = 200.0
@@ -65,8 +67,9 @@ class Design:
     margin: float
 
 
-# Without a margin a release that is no slower is called a regression in 1 % of the comparisons. With 5 % of margin the
-# 5 % hold for a release that is 5 % slower; for one that is no slower they come to less than 1 % up to a noise of 6 %.
+# Without a margin the P99 of a release that is no slower is called a regression in 1 % of the comparisons. With 5 % of margin
+# the 5 % hold for a release that is 5 % slower; for one that is no slower they come to less than 1 % up to a noise of 6 %.
+# The share of slow requests is a second test, at SLOW_ALPHA with either design, and adds its own.
 STRICT: Final = Design(pairs=10, alpha=0.01, margin=0.0)
 WITH_MARGIN: Final = Design(pairs=6, alpha=0.05, margin=0.05)
 
@@ -156,7 +159,7 @@ def compare(pairs: Sequence[Pair], design: Design = STRICT) -> Comparison:
     """
     if len(pairs) < design.pairs:
         raise TooFewPairsError(
-            f"{len(pairs)} pairs are too few for a false-alarm rate of {design.alpha:.0%} with a margin of "
+            f"{len(pairs)} pairs are too few for a false-alarm rate of {design.alpha:.0%} of P99 with a margin of "
             f"{design.margin:.0%}: at least {design.pairs} are needed"
         )
     latency = _latency(pairs, design)
@@ -266,13 +269,20 @@ def _together(*parts: RatioBound | None) -> Regression:
 
 
 def _reason(latency: RatioBound | None, slow: RatioBound | None, slow_above: float) -> str:
-    return "; ".join((_words("P99", latency), _words(f"share above {slow_above * 1e3:.0f} ms", slow)))
+    share = "share of slow requests" if math.isinf(slow_above) else f"share above {slow_above * 1e3:.0f} ms"
+    return "; ".join((_words("P99", latency), _words(share, slow)))
 
 
 def _words(what: str, found: RatioBound | None) -> str:
     if found is None:
         return f"{what}: falls on requests without an answer, not compared"
-    change = f"{what}: {found.ratio - 1:+.1%}, between {found.low - 1:+.1%} and {found.high - 1:+.1%}"
+    change = f"{what}: {_change(found.ratio)}, between {_change(found.low)} and {_change(found.high)}"
     if found.regression != "inconclusive":
         return change
-    return f"{change}; so many pairs find an increase of {found.detectable:.0%} or more"
+    if found.detectable < MOST_SAID:
+        return f"{change}; so many pairs find an increase of {found.detectable:.0%} or more"
+    return f"{change}; so many pairs find nothing below ten times as much"
+
+
+def _change(ratio: float) -> str:
+    return f"{ratio - 1:+.1%}" if ratio < MOST_SAID else f"{ratio:.2g} times"

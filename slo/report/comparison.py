@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Final
 
-from slo.pairs import SLOW_FACTOR, SLOW_PERCENTILE, Regression
+from slo.pairs import MOST_SAID, SLOW_FACTOR, SLOW_PERCENTILE, Regression
 from slo.report import figures
 from slo.statistics import Outcome
 from slo.verdict import Baseline, PairedRun, PairOfRuns, Ratio
@@ -16,8 +16,6 @@ REGRESSED: Final[dict[Regression, str]] = {"yes": "YES", "no": "no", "inconclusi
 # The classes of colour that outcomes of objectives have.
 KINDS: Final[dict[Regression, Outcome]] = {"yes": "missed", "no": "met", "inconclusive": "inconclusive"}
 _NOT_COMPARED: Final = "not compared"
-# An increase beyond this is said in words (10 = eleven times as much).
-_MOST_SAID: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +101,7 @@ def _slow_share(run: PairedRun) -> float:
 def _power(ratio: Ratio, pairs: int) -> str:
     margin = f", and a regression is more than {ratio.margin:.0%}" if ratio.margin else ""
     found = (
-        f"{change(1 + ratio.detectable)} or more"
-        if ratio.detectable < _MOST_SAID
-        else "nothing below ten times as much"
+        f"{change(1 + ratio.detectable)} or more" if ratio.detectable < MOST_SAID else "nothing below ten times as much"
     )
     return (
         f"{ratio.noise * 100:.1f} % of noise from pair to pair; {pairs} pairs find {found} "

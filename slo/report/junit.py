@@ -1,6 +1,6 @@
 """The verdict as JUnit XML: one test case for each objective, and one each for the load and the reconciliation.
 
-Form: https://github.com/testmoapp/junitxml. A missed objective is a failure; what could not be measured is an error.
+Form: https://github.com/testmoapp/junitxml. A missed objective is a failure; what could not be measured is an error, and what did not count is skipped.
 """
 
 from collections.abc import Iterator
@@ -15,11 +15,12 @@ from slo.verdict import NOT_A_RELEASE, ObjectiveResult, Verdict
 def render_junit(verdict: Verdict) -> str:
     """Return the JUnit XML document."""
     cases = [*_objectives(verdict), *_comparison(verdict), *_budget(verdict), _load(verdict), *_reconciliation(verdict)]
-    failures, errors = (sum(f"<{kind} " in case for case in cases) for kind in ("failure", "error"))
+    kinds = ("failure", "error", "skipped")
+    failures, errors, skipped = (sum(f"<{kind} message=" in case for case in cases) for kind in kinds)
     seconds = (datetime.fromisoformat(verdict.ended) - datetime.fromisoformat(verdict.started)).total_seconds()
     suite = (
         f'<testsuite name={attribute(f"goshop gate {verdict.gate}")} tests="{len(cases)}" '
-        f'failures="{failures}" errors="{errors}" skipped="0" '
+        f'failures="{failures}" errors="{errors}" skipped="{skipped}" '
         f'timestamp={attribute(verdict.started)} time="{seconds:.3f}">'
     )
     head = ('<?xml version="1.0" encoding="UTF-8"?>', "<testsuites>", suite, *_properties(verdict))
@@ -56,15 +57,17 @@ def _load(verdict: Verdict) -> str:
 def _comparison(verdict: Verdict) -> Iterator[str]:
     found = verdict.baseline
     if found is not None:
-        # None: what was not compared says so, and what failed is an error of the load.
-        kind = {"yes": "failure", "inconclusive": "error", "no": "", None: ""}[found.regression]
+        # None: a comparison that failed is an error of the load.
+        kind = {"yes": "failure", "inconclusive": "error", "no": "", None: "skipped"}[found.regression]
         yield _case(verdict, "baseline", kind, comparison.short(found))
 
 
 def _budget(verdict: Verdict) -> Iterator[str]:
     if verdict.budget is not None:
-        kind = "failure" if verdict.budget.freezes else ""
-        yield _case(verdict, "error budget", kind, "; ".join(figures.budget_warnings(verdict.budget)))
+        warnings = "; ".join(figures.budget_warnings(verdict.budget))
+        # A spent budget that did not count is no test that was passed.
+        not_counted = "skipped" if warnings else ""
+        yield _case(verdict, "error budget", "failure" if verdict.budget.freezes else not_counted, warnings)
 
 
 def _reconciliation(verdict: Verdict) -> Iterator[str]:

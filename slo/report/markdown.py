@@ -38,11 +38,11 @@ def _head(verdict: Verdict) -> Iterator[str]:
     release = " ".join(filter(None, (verdict.release.version, verdict.release.commit)))
     against = f" against {code(verdict.url)}" if verdict.url else ""
     how = (
-        f"Series of {code(verdict.url)} up to {markdown(verdict.ended)}"
+        f"Series of {code(verdict.url)} from {markdown(verdict.started)} to {markdown(verdict.ended)}"
         if verdict.source
-        else f"Profile {code(verdict.profile)}{against}"
+        else f"Profile {code(verdict.profile)}{against}, {markdown(verdict.started)}"
     )
-    yield f"{how}, {markdown(verdict.started)}" + (f", release {code(release)}." if release else ".")
+    yield how + (f", release {code(release)}." if release else ".")
     yield ""
 
 

@@ -180,9 +180,12 @@ def test_junit_has_a_case_for_the_comparison(run, regressed, equal, undecided):
         assert [child.tag for child in case] == kinds
 
 
-def test_what_was_not_compared_is_said_with_its_reason(run):
+def test_what_was_not_compared_is_said_with_its_reason_and_skipped_in_junit(run):
     judgement = with_baseline(evaluate(run.facts()), not_compared(AGAINST, "not compared: no luck"))
-    assert all("not compared: no luck" in text for text in renderings(judgement)[:3])
+    assert all("not compared: no luck" in text for text in renderings(judgement))
+    suite = ET.fromstring(render_junit(judgement.verdict))[0]  # noqa: S314 - ours
+    assert [child.tag for child in suite.find("testcase[@name='baseline']")] == ["skipped"]
+    assert suite.get("skipped") == "1"
 
 
 def test_too_few_pairs_are_said_with_what_they_would_find(run, undecided):
@@ -235,4 +238,6 @@ def test_what_cannot_be_compared_is_said_in_words(run):
         (lost, "P99: falls on requests without a good answer"),
         (wild, "6 pairs find nothing below ten times"),
     ):
-        assert all(said in text for text in renderings(with_baseline(evaluate(run.facts()), found))[:3])
+        texts = renderings(with_baseline(evaluate(run.facts()), found))
+        assert all(said in text for text in texts[:3])
+        assert not re.search(r"\binf\b|\d{5,} ?%", texts[3])

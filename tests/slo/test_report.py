@@ -11,7 +11,9 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
+from slo.budget import Budgets, BudgetState
 from slo.evidence import endpoint_rows
 from slo.gate import evaluate, write_reports
 from slo.load import LoadFacts
@@ -20,7 +22,7 @@ from slo.report.html import render_html
 from slo.report.junit import render_junit
 from slo.report.markdown import render_markdown
 from slo.report.table import print_verdict
-from slo.verdict import NOT_A_RELEASE, Load, Release
+from slo.verdict import NOT_A_RELEASE, Load, Release, Source
 from tests.slo.synthetic import BEGIN, MadeSample, SpanMaker, delayed, failing_charge
 
 HOSTILE = "</td><script>alert(1)</script>|`x`[a](http://evil)\x1b[31m\u202e\x00&\"'{{7*7}}"
@@ -216,6 +218,28 @@ def test_junit_has_a_case_for_each_objective_the_load_and_the_reconciliation(fai
     assert names == ["p99-latency", "error-rate", "throughput", "load", "reconciliation"]
     assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("5", "2", "0")
     assert [case.get("name") for case in suite.iter("testcase") if case.find("failure") is not None] == names[:2]
+
+
+@pytest.mark.parametrize(
+    ("state", "ignored", "kinds"),
+    [("spent", "", ["failure"]), ("spent", "it mends the outage", ["skipped"]), ("left", "", [])],
+)
+def test_junit_says_of_a_budget_that_did_not_count_that_it_was_skipped(run, state, ignored, kinds):
+    asked = BudgetState(slo="answered", objective=0.99, window="30d", state=state, reason="3 times what may be")
+    budgets = Budgets("http://p", "2026-01-01T00:00:00Z", (asked,), ignored)
+    verdict = evaluate(replace(run.facts(), budget=budgets)).verdict
+    suite = ET.fromstring(render_junit(verdict))[0]  # noqa: S314 - it was written a line above
+    case = suite.find("testcase[@name='error budget']")
+    assert [child.tag for child in case] == kinds
+    assert all(ignored in child.get("message") and asked.reason in child.get("message") for child in case)
+    assert suite.get("skipped") == str(kinds.count("skipped"))
+
+
+def test_a_window_is_said_from_its_start_to_its_end(run):
+    judgement = evaluate(run.facts())
+    verdict = structs.replace(judgement.verdict, source=Source("http://p", 900.0))
+    said = f"from {verdict.started} to {verdict.ended}"
+    assert said in render_markdown(verdict, judgement.evidence).replace("\\", "")
 
 
 def test_markdown_is_short_enough_for_a_job_summary(failed):
