@@ -104,6 +104,14 @@ def test_requests_that_all_went_elsewhere_are_no_measurement() -> None:
     assert problems(evidence(read)) == ()
 
 
+def test_a_broken_link_that_a_script_follows_is_the_services_failure_and_not_the_measurements() -> None:
+    log = K6Log(unaddressed=('Get "/next": unsupported protocol scheme',))
+    followed = [sample() for _ in range(19)] + [sample(status=0, error_code=1000)]
+    assert problems(evidence(reader(*followed), log=log)) == ()
+    (problem,) = problems(evidence(reader(*followed[1:]), log=log))
+    assert "1 requests had no address to go to" in problem
+
+
 def test_a_foreign_script_needs_no_trace_ids() -> None:
     assert problems(evidence(reader(sample(trace_id="")), traced=False, counted=1)) == ()
 
