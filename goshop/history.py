@@ -6,7 +6,7 @@ in it can only ask for more requests: whoever writes into it can leave undecided
 
 import fcntl
 import os
-import tempfile
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -119,11 +119,16 @@ def _try_lock(handle: int) -> bool:
 
 
 def _replace(path: Path, lines: list[bytes]) -> None:
-    """Write a file in one step: a run that is killed leaves the old one or the new one."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    new = Path(name)
+    """Write a file in one step, as readable as it was: a run that is killed leaves the old one or the new one.
+
+    The new one has one name, which only whoever has the turn writes: what a killed run left of it is written over.
+    """
+    new = path.with_name(f".{path.name}.new")
     try:
-        with os.fdopen(handle, "wb") as file:
+        new.unlink(missing_ok=True)
+        with new.open("xb") as file:
+            if path.exists():
+                os.fchmod(file.fileno(), stat.S_IMODE(path.stat().st_mode))
             file.write(b"".join(line + b"\n" for line in lines))
         new.replace(path)
     finally:

@@ -1,5 +1,7 @@
 """The file of former runs: what is read from it, what is left out, and that several gates write into it."""
 
+import os
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -85,6 +87,25 @@ def test_a_link_to_a_file_stays_one(tmp_path):
     link.symlink_to(file)
     keep(link, made())
     assert link.is_symlink()
+    assert read_history(file) == (made(),)
+
+
+def test_a_file_stays_as_readable_as_it_was(tmp_path):
+    file = tmp_path / "runs.jsonl"
+    keep(file, made())
+    umask = os.umask(0)
+    os.umask(umask)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o666 & ~umask
+    file.chmod(0o664)
+    keep(file, made())
+    assert stat.S_IMODE(file.stat().st_mode) == 0o664
+
+
+def test_what_a_killed_run_left_half_written_is_gone_with_the_next(tmp_path):
+    file = tmp_path / "runs.jsonl"
+    (tmp_path / ".runs.jsonl.new").write_text("{half")
+    keep(file, made())
+    assert [path.name for path in tmp_path.iterdir()] == [file.name]
     assert read_history(file) == (made(),)
 
 
