@@ -207,6 +207,13 @@ def test_actions_of_others_are_pinned_by_commit_and_share_their_key_and_path():
     assert all(others[name]["if"].startswith("always()") for name in ("actions/cache/save", "actions/upload-artifact"))
 
 
+def test_two_jobs_of_a_workflow_share_neither_reports_nor_history():
+    others = {step["uses"].split("@")[0]: step["with"] for step in ACTION["runs"]["steps"] if "uses" in step}
+    for name in (ACTION["inputs"]["artifact"]["default"], others["actions/cache/save"]["key"]):
+        assert "${{ github.job }}-${{ strategy.job-index }}" in name
+    assert others["actions/upload-artifact"]["overwrite"] == "${{ github.run_attempt > 1 }}"
+
+
 def test_what_the_definitions_ask_make_for_is_there():
     done = subprocess.run(["make", "-n", ".venv/.gate"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
