@@ -14,6 +14,7 @@ from goshop.progress import Stage
 from goshop.sides import Side
 from loadtests import LoadError, LoadRun, Profile
 from loadtests import Progress as LoadProgress
+from loadtests.k6 import K6Files
 from slo.comparison import Turn, recorded_run, turns
 from slo.load import assess_load
 from slo.pairs import PERCENTILE, Pair, Run, TooFewPairsError
@@ -76,13 +77,16 @@ class Pairing:
         """Run one load after `done` others."""
         which = f"pair {done // 2 + 1} of {self.pairs}, {turn}"
         left = said_time(planned_seconds(self.pairs - done / 2, self.planned))
+        folder = self.folder / f"{done + 1:02}-{turn}"
         with Stage(f"{which} ({left} left)", every=math.inf) as stage, _named(turn):
-            load = self.sides[turn].load(self.job, self.profile, self.folder / f"{done + 1:02}-{turn}", _showing(stage))
+            load = self.sides[turn].load(self.job, self.profile, folder, _showing(stage))
         for side in self.sides.values():
             if ended := side.ended():
                 raise MeasurementFailed(f"the {side.turn}: {ended}")
         with _named(turn):
             run = trusted(load, self.job)
+            # Megabytes for each of up to 200 runs; what is compared is in the verdict.
+            K6Files(folder).samples.unlink(missing_ok=True)
         click.echo(f"goshop: {which}: {_found(run)}", err=True)
         return run
 

@@ -63,6 +63,12 @@ def test_a_comparison_that_failed_says_whose_failure_it_was(beside_runs):
     assert "the baseline: a run of 16" in brief.load.problems[0]
 
 
+def test_of_a_run_that_was_counted_k6_keeps_what_it_said_and_not_every_request(beside_runs):
+    pairs = beside_runs.folder / "slower" / "runs"
+    assert len(list(pairs.glob("runs/*/pairs/*/summary.json"))) == 12
+    assert list(pairs.glob("runs/*/pairs/*/samples.csv")) == []
+
+
 def test_how_long_it_takes_is_told_before_the_load_starts(beside_runs):
     told = beside_runs.found["equal"][0].stderr.splitlines()
     assert re.fullmatch(r"goshop: comparing with http://\S+ afterwards: 6 pairs of runs of 1 s, about 36 s", told[0])
