@@ -31,12 +31,14 @@ from slo.pairs import (
     PERCENTILE,
     SLOW_ALPHA,
     SLOW_PERCENTILE,
+    STRICT,
     TOLERATED,
     Design,
     Pair,
     Run,
     bound,
     compare,
+    detectable,
     log_share,
     pooled_percentile,
     power,
@@ -44,7 +46,8 @@ from slo.pairs import (
     slow_log_ratios,
 )
 
-INCREASES: Final = (0.0, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2)
+# Of the curve, in parts of the increase that the main design finds in four of five comparisons.
+PARTS: Final = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
 # Pools of as many runs with exactly normal logarithms, for what the pairings of one such pool scatter by.
 NORMAL_POOLS: Final = 40
 # A slow path nearer to what is ordinary.
@@ -146,12 +149,32 @@ def pairs_of_two(pool: Sequence[Run], candidates: Sequence[Run], design: Design,
 
 
 def curve(pool: Sequence[Run], draws: int = DRAWS) -> Iterator[Point]:
-    """Return how often random pairings of a pool find each increase of the P99."""
+    """Return how often random pairings of a pool find each increase of the P99, up to one that is found nearly always."""
+    logs = p99_logs(pool)
+    # Runs that are all alike find any increase: one that nobody doubts will do.
+    longest = _detectable(logs, STRICT) or SLOWER
+    for name, design in DESIGNS.items():
+        for part in PARTS:
+            yield _point(name, design, logs, round(part * longest, 4), draws)
+
+
+def at_power(pool: Sequence[Run], draws: int = DRAWS) -> Iterator[Point]:
+    """Return for each design how often pairings find the increase that is to be found in `slo.pairs.POWER` of them.
+
+    There, and not where nothing can be found, is it seen whether the stated power is true.
+    """
     logs = p99_logs(pool)
     for name, design in DESIGNS.items():
-        for increase in INCREASES:
-            stated = power(increase, math.sqrt(2) * stdev(logs), design.pairs, design.alpha, design.margin)
-            yield Point(name, increase, found_share(logs, design, increase, draws), stated)
+        yield _point(name, design, logs, _detectable(logs, design), draws)
+
+
+def _detectable(logs: Sequence[float], design: Design) -> float:
+    return detectable(math.sqrt(2) * stdev(logs), design.pairs, design.alpha, design.margin)
+
+
+def _point(name: str, design: Design, logs: Sequence[float], increase: float, draws: int) -> Point:
+    stated = power(increase, math.sqrt(2) * stdev(logs), design.pairs, design.alpha, design.margin)
+    return Point(name, increase, found_share(logs, design, increase, draws), stated)
 
 
 def found_share(logs: Sequence[float], design: Design, increase: float, draws: int) -> float:

@@ -3,11 +3,12 @@
 The comparison takes the log ratios of pairs for independent and normal. Random pairings can't tell: they break the order up.
 So it is asked three times, each time against chance by as many random orders (Pitman 1937) or normal samples: is there a
 trend; are neighbours more alike than runs far apart (von Neumann's ratio, 1941); do the sorted values lie on a straight
-line over the normal scores (Shapiro & Francia, 1972)?
+line over the normal scores (Shapiro & Francia, 1972)? What was seen counts as one of the tries, so that no p is 0 (Phipson &
+Smyth, 2010).
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from random import Random
@@ -47,10 +48,15 @@ def order(logs: Sequence[float], tries: int = TRIES) -> Order:
         noise=math.sqrt(2) * stdev(logs),
         neighbours=math.sqrt(rough),
         trend=math.expm1(slope * (len(logs) - 1)),
-        trend_p=fmean(abs(_slope(each)) >= abs(slope) for each in shuffled),
-        alike_p=fmean(roughness(each) <= rough for each in shuffled),
-        normal_p=fmean(_straightness(each) <= straight for each in samples),
+        trend_p=_p(abs(_slope(each)) >= abs(slope) for each in shuffled),
+        alike_p=_p(roughness(each) <= rough for each in shuffled),
+        normal_p=_p(_straightness(each) <= straight for each in samples),
     )
+
+
+def _p(as_extreme: Iterable[bool]) -> float:
+    found = list(as_extreme)
+    return (sum(found) + 1) / (len(found) + 1)
 
 
 def roughness(logs: Sequence[float]) -> float:
