@@ -26,14 +26,15 @@ def locked(folder: Path, *, wait: float | None = None) -> Iterator[int]:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        if not wait_until(lambda: _try_lock(lock), LOCK_SECONDS if wait is None else wait):
+        if not wait_until(lambda: try_lock(lock), LOCK_SECONDS if wait is None else wait):
             raise StartError(f"another run uses {folder}")
         yield lock
     finally:
         os.close(lock)
 
 
-def _try_lock(lock: int) -> bool:
+def try_lock(lock: int) -> bool:
+    """Lock an open file or folder unless somebody else has; tells whether it is ours now. Closing it ends that."""
     with contextlib.suppress(BlockingIOError):
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return True

@@ -4,7 +4,6 @@ They lie in `.goshop/history/<gate>.jsonl`, or where `--history` says: a file th
 in it can only ask for more requests: whoever writes into it can leave undecided what would have passed, no more.
 """
 
-import fcntl
 import os
 import stat
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from typing import Final
 
 import msgspec
 
+from goshop.folders import try_lock
 from goshop.measurement import WrongRequest, tell
 from goshop.processes import wait_until
 from slo.history import FormerRun
@@ -103,19 +103,11 @@ def _turn(folder: Path) -> Iterator[None]:
     """Wait for our turn; the lock is on the folder, so that nothing is left in it."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        if not wait_until(lambda: _try_lock(handle), _LOCK_SECONDS):
+        if not wait_until(lambda: try_lock(handle), _LOCK_SECONDS):
             raise BlockingIOError(0, "another run keeps it locked", str(folder))
         yield
     finally:
         os.close(handle)
-
-
-def _try_lock(handle: int) -> bool:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _replace(path: Path, lines: list[bytes]) -> None:

@@ -10,6 +10,7 @@ from typing import Final
 from loadtests import health, k6, scripts
 from loadtests.data import require_data
 from loadtests.errors import LoadError
+from loadtests.k6_log import read_count, read_interrupted, read_log
 from loadtests.plan import SCRIPT, make_plan, write_plan
 from loadtests.profiles import Profile
 from loadtests.record import LoadRun, Progress
@@ -117,8 +118,8 @@ def _record(
         profile=session.profile,
         exit=exit_,
         reader=reader,
-        counted=health.read_count(files.summary),
-        log=health.read_log(files.stderr),
+        counted=read_count(files.summary),
+        log=read_log(files.stderr),
         free=shutil.disk_usage(files.folder).free,
         clock_jump=session.clock_jump,
         traced=traced,
@@ -133,7 +134,7 @@ def _record(
         ended=ended,
         exit_code=exit_.code,
         iterations=sum(reader.iterations.values()),
-        interrupted=health.read_interrupted(files.progress),
+        interrupted=read_interrupted(files.progress),
         drops=tuple(reader.drops),
         users=tuple(reader.users),
         counted=evidence.counted,

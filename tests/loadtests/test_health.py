@@ -7,8 +7,9 @@ import msgspec
 import pytest
 
 from loadtests import RAMP, Arrivals, Drop, LoadRun, Profile, Sample, SampleReader
-from loadtests.health import Evidence, K6Log, busy_drops, problems, read_count, read_log
+from loadtests.health import Evidence, busy_drops, problems
 from loadtests.k6 import K6Exit
+from loadtests.k6_log import K6Log, read_count, read_log
 
 OPEN = Profile(name="open", load=Arrivals(rate=10, users=4), seconds=1)
 
