@@ -46,7 +46,7 @@ def design_for(pairs: int) -> Design:
     """Return how so many pairs are decided: strictly from 10 on, with a margin of 5 % from 6 on; raises ValueError for others."""
     if not WITH_MARGIN.pairs <= pairs <= MOST_PAIRS:
         raise ValueError(
-            f"{pairs} pairs cannot be trusted: from {STRICT.pairs} on a regression is a false alarm in up to "
+            f"{pairs} pairs cannot be trusted: from {STRICT.pairs} on a regression is a false alarm in about "
             f"{STRICT.alpha + SLOW_ALPHA:.0%}, from {WITH_MARGIN.pairs} on with a margin of {WITH_MARGIN.margin:.0%} for P99; "
             f"{MOST_PAIRS} are the most"
         )
