@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.backends.build import NotBuiltError, built
+from tests.backends.build import COMMANDS, NotBuiltError, built
 from tests.stack.prometheus import Prometheus, running
 
 # Taken out: services that a test starts would refuse it as a setting that there is not.
@@ -60,11 +60,21 @@ def start_prometheus(prometheus: Path, tmp_path: Path) -> Iterator[Callable[...,
 def _command(name: str, config: pytest.Config) -> Path:
     if named := os.environ.get(name.upper()):
         return Path(named)
-    try:
-        return built(name)
-    except NotBuiltError as error:
-        config.stash[reasons][name] = str(error)
-        pytest.skip(f"{name} was not built: {error}")
+    if name in config.stash[reasons]:
+        pytest.skip(f"{name} was not built: {config.stash[reasons][name]}")
+    return built(name)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Build what the tests ask for before the first of them: the minutes that this takes are not in a test's time-out."""
+    asked = {name for item in session.items for name in getattr(item, "fixturenames", ())}
+    for name in sorted(asked & COMMANDS.keys()):
+        if session.config.option.collectonly or os.environ.get(name.upper()):
+            continue
+        try:
+            built(name)
+        except NotBuiltError as error:
+            session.config.stash[reasons][name] = str(error)
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:

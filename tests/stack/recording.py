@@ -25,6 +25,8 @@ from tests.stack.prometheus import Prometheus, blocks, running
 
 ROOT = Path(__file__).parents[2]
 HOUR = 3600.0
+# Met, missed, inconclusive, budget spent: whatever was asked was answered.
+JUDGED = {0, 1, 3, 6}
 
 
 def shop(bad: float, slow: float = 0.003) -> list[Counter]:
@@ -71,7 +73,7 @@ def specification_of_the_page() -> str:
 
 
 def record(story: Story, start: Callable[[Path], Prometheus], promtool: Path, folder: Path) -> dict[str, Any]:
-    """Return what a Prometheus with the story's past answered."""
+    """Return what a Prometheus with the story's past answered; raises `RuntimeError` where that was no verdict."""
     # Whole steps of the rules, so that the figures are the same whenever it is recorded.
     until = time.time() // STEP.seconds * STEP.seconds
     text = openmetrics(story.counters(), until - story.hours * HOUR, until, story.step)
@@ -93,7 +95,9 @@ def record(story: Story, start: Callable[[Path], Prometheus], promtool: Path, fo
     with prometheus(forward) as url:
         command = [sys.executable, "-m", "goshop", *story.command, "--prometheus", url]
         environ = {**os.environ, "PYTHONPATH": str(ROOT)}
-        subprocess.run(command, cwd=folder, capture_output=True, check=False, env=environ)
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=environ)
+    if done.returncode not in JUDGED:
+        raise RuntimeError(f"{' '.join(story.command)} came to no verdict: {done.stderr}{done.stdout}")
     return {"now": until, "answers": answers}
 
 

@@ -39,7 +39,7 @@ def specification(root: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def commit() -> str:
-    """The revision that this checkout began with."""
+    """The revision that is checked out."""
     return resolve("HEAD")
 
 
