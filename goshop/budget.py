@@ -20,7 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from goshop.measurement import MeasurementFailed, WrongRequest, say
-from goshop.prometheus import Point, Prometheus, PrometheusError, connect
+from goshop.prometheus import Point, Prometheus, PrometheusError, connect, matchers_of
 from goshop.streams import reader_may_leave
 from slo.budget import Budgets, BudgetState, Counts, State, assess, is_fully_covered, unknown
 from slo.generation.recording import BAD_STEP, ID, STEP, TOTAL_STEP, over
@@ -229,17 +229,21 @@ def slos_of(path: Path) -> tuple[Slo, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Which budgets a gate asks for before its load, and the reason for which they do not count, "" where they do."""
+    """Which budgets a gate asks for before its load, and the reason for which they do not count, "" where they do.
+
+    `matchers` narrow their series.
+    """
 
     prometheus: Prometheus
     slos: tuple[Slo, ...]
     ignored: str
+    matchers: Matchers = ()
 
     def budgets(self) -> Budgets:
         """Ask; raises `MeasurementFailed` when a budget that counts is not known."""
         say("asking for the error budgets")
         try:
-            found = ask_budgets(self.prometheus, self.slos, ignored=self.ignored)
+            found = ask_budgets(self.prometheus, self.slos, self.matchers, self.ignored)
         except PrometheusError as error:
             if not self.ignored:
                 raise MeasurementFailed(f"{error} ({_WAY_OUT})") from None
@@ -251,10 +255,10 @@ class Asked:
         return found
 
 
-def asked_budgets(prometheus: str, ignored: str, slos: tuple[Slo, ...]) -> Asked | None:
+def asked_budgets(prometheus: str, ignored: str, slos: tuple[Slo, ...], matches: Iterable[str] = ()) -> Asked | None:
     """Return which budgets to ask for, None where no Prometheus is named; raises `WrongRequest`."""
     if not prometheus:
         if ignored:
             raise WrongRequest("--ignore-budget: nobody asks for one without --prometheus")
         return None
-    return Asked(connect(prometheus), slos, ignored)
+    return Asked(connect(prometheus), slos, ignored, matchers_of(matches))

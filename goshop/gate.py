@@ -113,7 +113,7 @@ def run_gate(options: Options) -> Outcome:
     # What was asked for wrongly (exit 2) is said before what is missing (5): git's repository, then k6.
     _require_load(options)
     job = _job(options)
-    asked = asked_budgets(options.prometheus, options.ignore_budget, slos_of(options.gate))
+    asked = asked_budgets(options.prometheus, options.ignore_budget, slos_of(options.gate), options.matches)
     opponent = settle(options.baseline, options.pairs, options.url, _shortened(PROFILES[PAIRED], options))
     _require_k6()
     job = replace(job, release=_release(options))
@@ -213,7 +213,9 @@ def _require_load(options: Options) -> None:
     """Make sure that nothing is said about series which nobody reads, and that a reason is one."""
     if options.ignore_budget and not options.ignore_budget.strip():
         raise WrongRequest("--ignore-budget: say why in words: they are in every report")
-    for name, given in (("--window", options.window), ("--end", options.end), ("--match", options.matches)):
+    # The budgets' series may be narrowed too.
+    matches = () if options.prometheus else options.matches
+    for name, given in (("--window", options.window), ("--end", options.end), ("--match", matches)):
         if given:
             raise WrongRequest(f"{name} is for --source prometheus: a load has its own time, and its own requests")
 

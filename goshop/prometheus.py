@@ -8,6 +8,7 @@ import base64
 import json
 import math
 import os
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable, Mapping
@@ -38,6 +39,12 @@ SECONDS: Final = 130.0
 # An hour of a thousand series, scraped each 15 s, are 6 MB; read, they take ten times as much.
 MOST_BYTES: Final = 32 << 20
 _CHUNK: Final = 1 << 16
+# All questions of one command together: a server that answers each just in time would keep a pipeline for hours.
+ALTOGETHER: Final = 600.0
+# The year 5138 in unix s: what is later is in ms, or a lie.
+LATEST: Final = 1e11
+# Samples are stamped in whole ms.
+_STAMP: Final = 0.001
 # Characters of a foreign message that are shown.
 _SHOWN: Final = 300
 _REFUSED: Final = frozenset({401, 403})
@@ -60,31 +67,43 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Prometheus:
-    """Where to ask; `authorization` is the header's value and is in no repr, `seconds` bound each question as a whole."""
+    """Where to ask; `authorization` is the header's value and is in no repr.
+
+    `seconds` bound each question as a whole, `deadline` (of the monotonic clock) all of them.
+    """
 
     url: str
     authorization: str = field(default="", repr=False)
     seconds: float = SECONDS
     most_bytes: int = MOST_BYTES
+    deadline: float = math.inf
 
     def now(self) -> float:
         """Return the server's own time in unix s: what it has is stamped by its clock, not by ours."""
         _, value = self._ask("time()", None, "scalar", tuple[float, str])
-        return _number(value)
+        if not 0 < (now := _number(value)) < LATEST:
+            raise PrometheusError(f"{self.url} has a clock that says {now:g}")
+        return now
 
     def vector(self, query: str, at: float) -> tuple[Point, ...]:
         """Return an instant vector at unix s `at`."""
         found = self._ask(query, at, "vector", list[_Vector])
         return tuple(Point(each.metric, _number(each.value[1])) for each in found if each.value is not None)
 
-    def matrix(self, query: str, at: float) -> tuple[Series, ...]:
-        """Return the raw samples of a range selector that ends at unix s `at`."""
-        found = self._ask(query, at, "matrix", list[_Matrix])
-        return tuple(Series(each.metric, _samples(each.values)) for each in found if each.values)
+    def matrix(self, selector: str, seconds: int, at: float) -> tuple[Series, ...]:
+        """Return the raw samples of the `seconds` before unix s `at`."""
+        found = self._ask(f"{selector}[{seconds}s]", at, "matrix", list[_Matrix])
+        between = (at - seconds - _STAMP, at + _STAMP)
+        return tuple(Series(each.metric, _samples(each.values, between)) for each in found if each.values)
 
     def _ask(self, query: str, at: float | None, kind: str, form: type[T]) -> T:
-        body = {"query": query} | ({} if at is None else {"time": f"{at:.3f}"})
-        status, raw = _within(self.seconds, lambda: self._send(urlencode(body).encode()), self.url)
+        # Thanos and VictoriaMetrics leave out what is away unless they are told not to; others know nothing of it.
+        body = {"query": query, "partial_response": "false", "deny_partial_response": "1"}
+        body |= {} if at is None else {"time": f"{at:.3f}"}
+        left = self.deadline - time.monotonic()
+        if left <= 0:
+            raise PrometheusError(f"{self.url} has not answered all that was asked within {ALTOGETHER:.0f} s")
+        status, raw = _within(min(self.seconds, left), lambda: self._send(urlencode(body).encode()), self.url)
         data = _success(_decoded(raw, status, self.url), self.url).data
         if data is None or data.result_type != kind:
             raise PrometheusError(f"{self.url} answered something else than the {kind} that was asked for")
@@ -133,6 +152,8 @@ class _Answer(msgspec.Struct, rename="camel"):
     data: _Data | None = None
     error: str = ""
     warnings: tuple[str, ...] = ()
+    # VictoriaMetrics': some of its storages did not answer.
+    is_partial: bool = False
 
 
 def connect(url: str, environ: Mapping[str, str] = os.environ) -> Prometheus:
@@ -147,7 +168,7 @@ def connect(url: str, environ: Mapping[str, str] = os.environ) -> Prometheus:
         raise WrongRequest(
             f"--prometheus holds credentials, and is shown in every report: set {TOKEN}, or {USER} and {PASSWORD}"
         )
-    return Prometheus(url.rstrip("/"), _authorization(environ))
+    return Prometheus(url.rstrip("/"), _authorization(environ), deadline=time.monotonic() + ALTOGETHER)
 
 
 def matchers_of(texts: Iterable[str]) -> tuple[Matcher, ...]:
@@ -227,6 +248,8 @@ def _success(answer: _Answer, url: str) -> _Answer:
     if answer.warnings:
         # Thanos and Mimir warn of stores that did not answer: their series are missing.
         raise PrometheusError(f"{url} has only a part of the answer: {_shown('; '.join(answer.warnings))}")
+    if answer.is_partial:
+        raise PrometheusError(f"{url} has only a part of the answer: some of its storages are away")
     return answer
 
 
@@ -244,11 +267,14 @@ def _number(text: str) -> float:
         raise PrometheusError(f"a sample is no number: {_shown(json.dumps(text))}") from None
 
 
-def _samples(values: list[tuple[float, str]]) -> tuple[tuple[float, float], ...]:
+def _samples(values: list[tuple[float, str]], between: tuple[float, float]) -> tuple[tuple[float, float], ...]:
     samples = tuple((at, _number(value)) for at, value in values)
     times = [at for at, _ in samples]
-    if any(right <= left for left, right in pairwise(times)) or not all(map(math.isfinite, times)):
+    # Half of a stamp: what is nearer is the same one, or a lie.
+    if any(not right - left > _STAMP / 2 for left, right in pairwise(times)):
         raise PrometheusError("the samples of a series are not in order of time")
+    if not all(between[0] <= at <= between[1] for at in times):
+        raise PrometheusError("a series has samples of a time that nobody asked for")
     return samples
 
 

@@ -5,8 +5,9 @@
 No load was sent, so nothing can be reconciled and no cause be named. What was not measured is never a pass.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Final
@@ -20,8 +21,8 @@ from slo.judge import judge_counts, judge_rate, unmeasured
 from slo.links import run_links
 from slo.load import LoadFacts
 from slo.openslo.model import Counted
+from slo.scrapes import MOST_SAID, confused, covered, gone, holes, named, scrapes_of, silent, told_apart
 from slo.series import (
-    MOST_SAID,
     NAME,
     Scrapes,
     Series,
@@ -29,13 +30,8 @@ from slo.series import (
     Target,
     Window,
     counted,
-    covered,
     cut,
-    gone,
-    holes,
-    named,
     restarts,
-    scrapes_of,
     shortest,
 )
 from slo.statistics import SHORTEST_SECONDS, Block
@@ -43,6 +39,9 @@ from slo.verdict import SCHEMA, Load, ObjectiveResult, Reconciliation, Release, 
 from telemetry.conventions import BOUND_LABEL
 
 _ROUNDING: Final = 1e-6
+# How many more of a part than of all there may be: what came in between the two readings at the window's edges.
+_FEW: Final = 2
+_SKEW: Final = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +64,8 @@ class Measured:
 class SeriesFacts:
     """Everything that is known of a window; `up` are the series that say when the targets were scraped.
 
-    `begin` in unix s. `problems` make the verdict "error", a sentence each.
+    `begin` in unix s. `strangers` is how many more targets of the same jobs answered and have none of the series: whoever
+    never answered may be one of them. `problems` make the verdict "error", a sentence each, `remarks` are only said.
     """
 
     gate: Gate
@@ -76,22 +76,36 @@ class SeriesFacts:
     source: Source
     release: Release = field(default_factory=Release)
     grafana: str = ""
+    strangers: int = 0
     problems: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
 def evaluate_series(facts: SeriesFacts) -> Judgement:
-    """Judge a release by series. Raises nothing for anything that a Prometheus can answer."""
-    every = [series for measured in facts.measured for series in (*measured.everything, *measured.events)]
-    scrapes = scrapes_of(every, facts.up)
+    """Judge a release by series. Raises nothing for what `goshop.prometheus` lets through: finite times inside the range."""
+    up, every_measured = told_apart(facts.up, facts.up), tuple(_apart(each, facts.up) for each in facts.measured)
+    every = [series for measured in every_measured for series in (*measured.everything, *measured.events)]
+    scrapes = scrapes_of(every, up)
     window = cut(facts.begin, facts.seconds, scrapes.values())
     judge = _Judge(window, scrapes, shortest(scrapes.values()))
-    results = tuple(map(judge.open if facts.problems else judge.result, facts.measured))
-    problems = (*facts.problems, *judge.problems, *islice(holes(scrapes, window), MOST_SAID))
+    results = tuple(map(judge.open if facts.problems else judge.result, every_measured))
+    never = tuple(_never_answered(silent(scrapes, up, window)))
+    found = (confused(every, up), holes(scrapes, window), () if facts.strangers else never)
+    problems = (*facts.problems, *judge.problems, *(said for each in found for said in islice(each, MOST_SAID)))
     load = _load(results, problems or tuple(_uncounted(results)), facts.seconds)
-    source = structs.replace(facts.source, remarks=tuple(_remarks(every, scrapes, window)))
+    remarks = (*facts.remarks, *_remarks(every, scrapes, window), *(_few(never) if facts.strangers else ()))
     lasted = LoadFacts(model="open", begin=window.begin, seconds=window.seconds)
-    verdict = _verdict(facts, results, load, source)
+    verdict = _verdict(facts, results, load, structs.replace(facts.source, remarks=remarks))
     return Judgement(verdict, gather(facts.gate, lasted, (), {}, Traces()))
+
+
+def _apart(measured: Measured, up: Sequence[Series]) -> Measured:
+    return replace(measured, everything=told_apart(measured.everything, up), events=told_apart(measured.events, up))
+
+
+def _never_answered(targets: Iterable[Target]) -> Iterator[str]:
+    for target in sorted(set(targets)):
+        yield f"{named(target)} did not answer a single scrape of the window"
 
 
 def _load(results: Sequence[ObjectiveResult], problems: Sequence[str], seconds: float) -> Load:
@@ -168,10 +182,7 @@ class _Judge:
         if measured.objective.indicator == "throughput":
             return judge_rate(measured.objective, totals, covered(self._window, self._scrapes.values()))
         events = counted(measured.events, self._window, self._scrapes)
-        if any(part > whole for part, whole in zip(events, totals, strict=True)):
-            raise SeriesError(
-                f"more {measured.events_are} events were counted than events: the series do not fit together"
-            )
+        events = _fitted(events, totals, measured.events_are)
         bad = events if measured.events_are == "bad" else [t - good for t, good in zip(totals, events, strict=True)]
         blocks = tuple(map(Block, totals, bad))
         return judge_counts(measured.objective, blocks, self._window.seconds, measured.actual)
@@ -180,8 +191,30 @@ class _Judge:
         """Never pass on blocks that are shorter than those that the rule was checked with, or than two scrapes."""
         if result.outcome != "met" or self._window.seconds >= self._shortest - _ROUNDING:
             return result
-        reason = f"{self._window.seconds:.0f} s are too short to pass: {self._shortest:.0f} s are needed, two scrapes for each block"
+        needed = f"{self._shortest:.0f} s are needed" if math.isfinite(self._shortest) else "more are needed"
+        reason = f"{self._window.seconds:.0f} s are too short to pass: {needed}, two scrapes for each block"
         return structs.replace(result, outcome="inconclusive", reason=reason)
+
+
+def _fitted(parts: Sequence[int], totals: Sequence[int], are: Counted) -> tuple[int, ...]:
+    """Return how many of each block's events are a part; raises `SeriesError` when more are than there were events.
+
+    Two counters are not read, or not written, at one moment: what one block has too many is its neighbours', the next
+    one's first and then the one's before. What the window as a whole has too many may be one moment's.
+    """
+    forward, left = _carried(parts, totals)
+    backward, left = _carried([*forward[:-1], forward[-1] + left][::-1], totals[::-1])
+    if left > max(_FEW, _SKEW * sum(totals)):
+        raise SeriesError(f"more {are} events were counted than events: the series do not fit together")
+    return tuple(backward[::-1])
+
+
+def _carried(parts: Sequence[int], totals: Sequence[int]) -> tuple[list[int], int]:
+    kept, over = [], 0
+    for part, whole in zip(parts, totals, strict=True):
+        kept.append(min(part + over, whole))
+        over += part - kept[-1]
+    return kept, over
 
 
 def _missing(measured: Measured) -> Iterator[str]:
@@ -208,10 +241,15 @@ def _identity(series: Series) -> frozenset[tuple[str, str]]:
 def _remarks(series: Sequence[Series], scrapes: dict[Target, Scrapes], window: Window) -> Iterator[str]:
     """Yield what whoever reads the verdict wants to know of the targets."""
     yield f"{len(scrapes)} {'target' if len(scrapes) == 1 else 'targets'}, {window.blocks} blocks"
-    for target in sorted(restarts(series, window)):
-        yield f"{named(target)} began anew in the window"
-    for target in sorted(gone(scrapes, window)):
-        yield f"{named(target)} was gone before the window's end"
+    yield from _few([f"{named(target)} began anew in the window" for target in sorted(restarts(series, window))])
+    yield from _few([f"{named(target)} was gone before the window's end" for target in sorted(gone(scrapes, window))])
+
+
+def _few(sentences: Sequence[str]) -> Iterator[str]:
+    """Yield the first of many sentences of one kind, and how many more there are."""
+    yield from sentences[:MOST_SAID]
+    if len(sentences) > MOST_SAID:
+        yield f"and {len(sentences) - MOST_SAID} more like this"
 
 
 def _rfc3339(seconds: float) -> str:

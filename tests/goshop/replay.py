@@ -30,7 +30,7 @@ def replay(name: str, **changed: Any) -> Answers:
 
     def answer(query: str, _: dict[str, str]) -> tuple[int, bytes]:
         data = {"resultType": "scalar", "result": [recording["now"], str(recording["now"])]}
-        if query != "time()":
+        if query != "time()" or query in changed:
             data = next(
                 (each for name, each in changed.items() if query.startswith(name)), recording["answers"].get(query)
             )

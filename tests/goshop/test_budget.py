@@ -160,6 +160,27 @@ def test_a_prometheus_that_does_not_answer_keeps_the_release_unless_somebody_say
     assert "nothing answers at http://127.0.0.1:1" in done.stderr
 
 
+def test_the_budgets_of_a_gate_are_narrowed_where_several_clusters_record_them(gate):
+    twice = {
+        "resultType": "vector",
+        "result": [{"metric": {"sloth_id": "gateway-availability", "cluster": c}, "value": [1, "3"]} for c in "ab"],
+    }
+    asked = []
+
+    def answers(query, headers):
+        asked.append(query)
+        if 'cluster="a"' not in query:
+            return replay("healthy", count_over_time=twice)(query, headers)
+        return replay("healthy")(query.replace('cluster="a",', "").replace('{cluster="a"}', ""), headers)
+
+    done, _ = gate(answers)
+    assert "is recorded 2 times there: name one by --match" in done.stderr
+    asked.clear()
+    done, _ = gate(answers, "--match", 'cluster="a"')
+    assert "nothing answers at http://127.0.0.1:1" in done.stderr
+    assert all('cluster="a"' in query for query in asked if query != "time()")
+
+
 def test_a_reason_without_a_prometheus_is_wrong_usage(tmp_path):
     done = goshop("gate", "--dir", tmp_path / "runs", "--ignore-budget", "because")
     assert (done.exit_code, "nobody asks for one without --prometheus" in done.stderr) == (2, True)

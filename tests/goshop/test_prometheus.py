@@ -64,6 +64,7 @@ def test_numbers_are_read_as_prometheus_spells_them():
             body("vector", [], warnings=["store 10.0.0.1 is away"]),
             "only a part of the answer: store 10.0.0.1 is away",
         ),
+        (200, body("vector", [], isPartial=True), "only a part of the answer: some of its storages are away"),
         (
             422,
             b'{"status":"error","errorType":"execution","error":"query processing would load too many samples"}',
@@ -82,13 +83,39 @@ def test_an_answer_that_is_none_is_one_sentence(status, answer, said):
     assert len(sentence) < 500
 
 
-@pytest.mark.parametrize("samples", [([2, "1"], [1, "2"]), ([1, "1"], [1, "2"]), ([1e400, "1"],)])
-def test_samples_that_are_not_in_order_of_time_are_refused(samples):
+@pytest.mark.parametrize(
+    ("samples", "said"),
+    [
+        (([20, "1"], [10, "2"]), "not in order of time"),
+        (([10, "1"], [10, "2"]), "not in order of time"),
+        (([1e-320, "1"], [2e-320, "2"]), "not in order of time"),
+        (([-1, "1"], [10, "2"]), "of a time that nobody asked for"),
+        (([50, "1"], [61, "2"]), "of a time that nobody asked for"),
+    ],
+)
+def test_samples_that_are_of_no_such_time_are_refused(samples, said):
     with (
-        prometheus(lambda *_: (200, matrix(*samples).replace(b"Infinity", b"1e400"))) as url,
-        pytest.raises(PrometheusError),
+        prometheus(lambda *_: (200, matrix(*map(list, samples)))) as url,
+        pytest.raises(PrometheusError, match=said),
     ):
-        connect(url, NONE).matrix("x[1m]", 1.0)
+        connect(url, NONE).matrix("x", 60, 60.0)
+
+
+@pytest.mark.parametrize("now", ["NaN", "+Inf", "1e300", "0", "-5"])
+def test_a_clock_that_tells_no_time_is_refused(now):
+    with (
+        prometheus(lambda *_: (200, body("scalar", [1.0, now]))) as url,
+        pytest.raises(PrometheusError, match="has a clock that says"),
+    ):
+        connect(url, NONE).now()
+
+
+def test_all_questions_together_have_an_end():
+    with prometheus(lambda *_: (200, vector())) as url:
+        server = connect(url, NONE)
+        assert 0 < server.deadline - time.monotonic() <= 600
+        with pytest.raises(PrometheusError, match="has not answered all that was asked within 600 s"):
+            replace(server, deadline=time.monotonic()).vector("x", 1.0)
 
 
 @contextmanager

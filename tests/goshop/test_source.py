@@ -8,10 +8,13 @@ import sys
 import pytest
 from click.testing import CliRunner
 
+from goshop.budget import slos_of
 from goshop.cli import main
-from goshop.measurement import WrongRequest
-from goshop.series_source import end_of, seconds_of
-from slo.verdict import read_verdict
+from goshop.measurement import MeasurementFailed, WrongRequest
+from goshop.prometheus import connect
+from goshop.series_source import Past, end_of, measure_window, seconds_of
+from slo.openslo.loading import load_gate
+from slo.verdict import Release, read_verdict
 from tests.goshop.plain import write_specification
 from tests.goshop.replay import prometheus, recorded, replay
 from tests.slo.published import assert_published
@@ -77,6 +80,126 @@ def test_a_prometheus_that_does_not_answer_is_exit_5_with_its_reports(judge):
     assert (done.exit_code, verdict.verdict) == (5, "error")
     assert "refuses who asks (401)" in done.stderr
     assert "refuses who asks (401)" in verdict.load.problems[0]
+
+
+def test_a_prometheus_whose_clock_tells_no_time_is_exit_5_with_its_reports(judge):
+    done, verdict = judge(replay("canary", **{"time()": {"resultType": "scalar", "result": [1.0, "NaN"]}}))
+    assert (done.exit_code, verdict.verdict) == (5, "error")
+    assert "has a clock that says nan" in done.stderr
+
+
+def test_a_percentile_that_cannot_be_had_is_said_and_decides_nothing(judge):
+    def answers(query, headers):
+        refused = 422, b'{"status": "error", "error": "no such function"}'
+        return refused if query.startswith("histogram_quantile") else replay("canary")(query, headers)
+
+    done, verdict = judge(answers)
+    assert (done.exit_code, verdict.objectives[0].actual) == (0, None)
+    assert any("p99-latency: its percentile is not known" in remark for remark in verdict.source.remarks)
+
+
+def test_a_pod_that_never_came_up_is_exit_5_and_asked_for_by_the_matchers_that_its_target_has(judge):
+    times = [
+        at for at, _ in recorded("canary")["answers"]['up{instance=~"a:1",job="shop"}[900s]']["result"][0]["values"]
+    ]
+    target = {"job": "shop", "release": "canary"}
+    ever = [
+        {"metric": target | {"instance": name}, "value": [1, value]} for name, value in (("a:1", "1"), ("c.1", "0"))
+    ]
+    ups = [
+        {"metric": target | {"instance": name}, "values": [[at, value] for at in times]}
+        for name, value in (("a:1", "1"), ("c.1", "0"))
+    ]
+    asked = []
+
+    def answers(query, headers):
+        asked.append(query)
+        plain = query.replace(',release="canary"', "").replace('release="canary",', "")
+        changed = {
+            "max_over_time(up": {"resultType": "vector", "result": ever},
+            "up{": {"resultType": "matrix", "result": ups},
+        }
+        return replay("canary", **changed)(plain, headers)
+
+    done, verdict = judge(answers, "--match", 'release="canary"')
+    assert (done.exit_code, verdict.load.problems) == (5, ("shop c.1 did not answer a single scrape of the window",))
+    assert 'max_over_time(up{job="shop",release="canary"}[600s])' in asked
+    assert 'up{instance=~"a:1|c\\\\.1",job="shop",release="canary"}[900s]' in asked
+
+
+PUSHED = """
+apiVersion: openslo/v1
+kind: DataSource
+metadata: {name: load, annotations: {goshop.dev/series: foreign}}
+spec: {type: Prometheus}
+---
+apiVersion: openslo/v1
+kind: SLO
+metadata: {name: answered}
+spec:
+  service: articles
+  indicator:
+    metadata: {name: answered}
+    spec:
+      ratioMetric:
+        counter: true
+        bad: {metricSource: {metricSourceRef: load, spec: {query: 'k6_http_reqs_total{expected_response="false"}'}}}
+        total: {metricSource: {metricSourceRef: load, spec: {query: k6_http_reqs_total}}}
+  timeWindow: [{duration: 30d}]
+  budgetingMethod: Occurrences
+  objectives: [{target: 0.99}]
+---
+apiVersion: goshop/v1
+kind: ReleaseGate
+metadata: {name: articles}
+spec:
+  script: load.js
+  objectives: [{name: errors, sloRef: answered}]
+"""
+
+
+@pytest.fixture
+def pushed(tmp_path):
+    (tmp_path / "load.js").write_text("export default function () {}")
+    path = tmp_path / "pushed.yaml"
+    path.write_text(PUSHED)
+    return path
+
+
+NOW = 10_000.0
+
+
+def soak(query, _headers):
+    """Answer as 16 routes of a run that began long ago: each failed 60 times in the first minutes, and once in the window."""
+    data = {"resultType": "scalar", "result": [NOW, str(NOW)]}
+    failed = [{"__name__": "k6_http_reqs_total", "expected_response": "false", "name": str(each)} for each in range(16)]
+    if query.startswith("last_over_time"):
+        data = {"resultType": "vector", "result": [{"metric": labels, "value": [9100, "60"]} for labels in failed]}
+    elif "false" in query:
+        values = [[[NOW - 580 + 36 * index, "61"]] for index in range(16)]
+        data = matrix_of(zip(failed, values, strict=True))
+    elif query != "time()":
+        steady = [[at, str(20 * at)] for at in range(9105, 10_001, 5)]
+        data = matrix_of([({"__name__": "k6_http_reqs_total"}, steady)])
+    return 200, json.dumps({"status": "success", "data": data}).encode()
+
+
+def matrix_of(series):
+    return {"resultType": "matrix", "result": [{"metric": labels, "values": values} for labels, values in series]}
+
+
+def test_errors_of_a_soak_tests_first_minutes_are_not_those_of_its_last(judge, pushed):
+    done, verdict = judge(soak, specification=pushed)
+    assert (done.exit_code, verdict.objectives[0].total, verdict.objectives[0].bad) == (0, 12_000, 16), done.stdout
+
+
+def test_more_samples_than_memory_should_hold_are_refused(pushed):
+    with prometheus(soak) as url:
+        slos = {slo.name: slo for slo in slos_of(pushed)}
+        asked = {"prometheus": connect(url, {}), "matchers": (), "seconds": 600, "end": None, "release": Release()}
+        past = Past(gate=load_gate(pushed), slos=slos, most_samples=100, **asked)
+        with pytest.raises(MeasurementFailed, match="too many samples: ask for less with --match"):
+            measure_window(past)
 
 
 def test_less_than_two_scrapes_for_each_block_never_pass(judge):

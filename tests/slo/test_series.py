@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slo.series import Scrapes, Series, SeriesError, Window, counted, cut, gone, holes, restarts, scrapes_of, shortest
+from slo.pushed import labels_of, running_before, settled, unsettled
+from slo.scrapes import covered, gone, holes, scrapes_of
+from slo.series import Scrapes, Series, SeriesError, Window, counted, cut, restarts, shortest
 
 A = ("shop", "a:1")
 WINDOW = Window(begin=0.0, seconds=60.0, blocks=6)
@@ -46,9 +48,62 @@ def test_a_series_that_begins_inside_began_at_zero_only_where_its_target_was_see
     assert sum(count(late, up=[seen])) == 41, "its `up` says that it was scraped before"
 
 
-def test_what_k6_pushes_began_with_the_run():
-    pushed = Series({"__name__": "k6_http_reqs_total"}, ((4.0, 195.0), (9.0, 395.0)))
-    assert count(pushed) == (395, 0, 0, 0, 0, 0)
+def pushed(*samples: tuple[float, float], **labels: str):
+    return Series({"__name__": "k6_http_reqs_total", **labels}, samples)
+
+
+STEADY = pushed(*((float(at), 20.0 * (at + 4000)) for at in range(-295, 61, 5)))
+
+
+def test_what_k6_pushes_began_with_its_run_where_that_began_in_the_range():
+    run = pushed((4.0, 195.0), (9.0, 395.0))
+    running = running_before([run], -300.0)
+    assert not unsettled([run], running, WINDOW.begin)
+    assert count(*settled([run], running, WINDOW.begin, {})) == (395, 0, 0, 0, 0, 0)
+
+
+def test_what_a_run_of_k6_pushes_rarely_is_counted_from_what_it_was_before():
+    errors, first = pushed((30.0, 201.0), expected_response="false"), pushed((35.0, 2.0), expected_response="?")
+    running = running_before([STEADY, errors, first], -300.0)
+    assert unsettled([errors], running, WINDOW.begin)
+    assert not unsettled([STEADY], running, WINDOW.begin)
+    known = settled([errors, first], running, WINDOW.begin, {labels_of(errors.labels): 200.0})
+    assert count(STEADY, *known) == (200, 200, 201, 202, 200, 200)
+
+
+def test_what_nobody_asked_for_of_a_run_of_k6_is_not_counted():
+    assert sum(count(pushed((30.0, 201.0)), STEADY)) == sum(count(STEADY))
+
+
+def rates(*targets: Series):
+    scrapes = scrapes_of(targets, ())
+    seconds = covered(WINDOW, scrapes.values())
+    return sum(counted(targets, WINDOW, scrapes)) / sum(seconds), seconds
+
+
+@pytest.mark.parametrize(
+    ("name", "lives", "rate"),
+    [
+        ("two side by side", [(-300, 60), (-300, 60)], 20),
+        ("one follows another", [(-300, 30), (30, 60)], 10),
+        ("one follows another in the middle of a block", [(-300, 35), (35, 60)], 10),
+        ("three follow one another", [(-300, 20), (20, 40), (40, 60)], 10),
+        ("a second one comes late", [(-300, 60), (30, 60)], 15),
+        ("a second one leaves early", [(-300, 60), (-300, 30)], 15),
+        ("one is replaced beside another", [(-300, 60), (-300, 30), (30, 60)], 20),
+    ],
+)
+def test_a_rate_is_that_of_all_targets_together_however_they_come_and_go(name, lives, rate):
+    def target(index, begin, end):
+        times = [float(at) for at in range(-300, 61, 5) if begin <= at <= end]
+        return Series(
+            {"__name__": "x_total", "job": "shop", "instance": f"{index}:1"},
+            tuple((at, 10 * (at - begin)) for at in times),
+        )
+
+    found, seconds = rates(*(target(index, *life) for index, life in enumerate(lives)))
+    assert found == pytest.approx(rate), name
+    assert sum(seconds) == pytest.approx(WINDOW.seconds)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -1.0])

@@ -93,6 +93,74 @@ def test_more_of_a_part_than_of_all_is_no_measurement():
     assert (found.verdict, found.objectives[0].outcome) == ("error", "inconclusive")
 
 
+def test_a_total_outage_is_a_failure_though_its_two_counters_are_not_read_at_one_moment():
+    ahead = counter(20.0, "bad")
+    skewed = replace(ahead, samples=tuple((at, value + (2 if at >= 300 else 0)) for at, value in ahead.samples))
+    found = verdict(replace(errors(), events=(skewed,)))
+    assert (found.verdict, found.objectives[0].bad) == ("fail", 12_000)
+    assert all(bad <= total for total, bad in found.objectives[0].blocks)
+
+
+def test_what_one_block_has_too_many_of_is_its_neighbours():
+    ahead = counter(20.0, "bad")
+    late = replace(ahead, samples=tuple((at, value - (50 if 250 < at < 320 else 0)) for at, value in ahead.samples))
+    assert verdict(replace(errors(), events=(late,))).objectives[0].bad == 12_000
+
+
+def up(value, instance="a:1", *, begin=-300.0, **labels: str):
+    samples = tuple((at, float(value)) for at in TIMES if at >= begin)
+    return Series({"__name__": "up", "job": "shop", "instance": instance, **labels}, samples)
+
+
+def test_a_target_that_never_answered_is_a_problem_where_every_other_of_its_job_has_the_series():
+    ups = (up(1), up(0, "c:1"))
+    found = verdict(errors(), up=ups)
+    said = "shop c:1 did not answer a single scrape of the window"
+    assert (found.verdict, found.load.problems) == ("error", (said,))
+    found = verdict(errors(), up=ups, strangers=1)
+    assert (found.verdict, found.source.remarks[-1]) == ("pass", said)
+    assert verdict(errors(), up=(up(1), up(0, "c:1", begin=580))).verdict == "pass", "it has just come"
+
+
+def test_clusters_with_targets_of_the_same_name_are_told_apart():
+    here, away = up(1, cluster="us"), replace(up(1, cluster="eu"), samples=outage(up(1).samples))
+    both = replace(
+        errors(),
+        everything=(
+            counter(20.0, cluster="us"),
+            replace(counter(20.0, cluster="eu"), samples=counter(20.0).samples[:34]),
+        ),
+        events=(),
+    )
+    found = verdict(both, up=(away, here))
+    assert found.verdict == "error"
+    assert found.load.problems == ("shop a:1 eu did not answer the scrapes of the window's last 405 s",)
+
+
+def outage(samples):
+    return tuple((at, 1.0 if at < 200 else 0.0) for at, _ in samples)
+
+
+def test_series_that_may_be_of_either_of_two_targets_are_no_measurement():
+    found = verdict(errors(), up=(up(1, cluster="us"), up(1, cluster="eu")))
+    assert found.load.problems == ("several targets are called shop a:1, they differ in cluster: name one by --match",)
+
+
+def test_of_many_remarks_some_are_said_and_the_others_counted():
+    leaving = [replace(counter(1.0, instance=f"{index}:1"), samples=counter(1.0).samples[:30]) for index in range(20)]
+    found = verdict(replace(errors(), everything=(counter(20.0), *leaving)))
+    assert found.source.remarks[1:] == (
+        "shop 0:1 was gone before the window's end",
+        "shop 10:1 was gone before the window's end",
+        "shop 11:1 was gone before the window's end",
+        "and 17 more like this",
+    )
+
+
+def test_two_scrapes_within_no_time_are_no_traceback():
+    assert verdict(replace(errors(), everything=(Series({}, ((0.0, 0.0), (1e-320, 1.0))),))).verdict == "error"
+
+
 def test_a_release_that_missed_one_objective_failed_though_nothing_counted_for_another():
     nothing = Measured(replace(ERRORS, name="orders"), (counter(0.0),), selectors=("orders",))
     assert verdict(errors(bad=0.6), nothing).verdict == "fail"
