@@ -58,7 +58,7 @@ def failure_annotation(message: str) -> str:
 def _objective(verdict: Verdict, result: ObjectiveResult, file: str) -> Iterator[str]:
     if result.outcome == "met":
         return
-    said = f"{figures.actual(result)}, wanted {figures.target(result)}: {figures.interval(result)}; {result.reason}"
+    said = f"{figures.actual(verdict, result)}, wanted {figures.target(result)}: {figures.interval(result)}; {result.reason}"
     causes = [cause for cause in verdict.causes if cause.objective == result.name]
     where = "".join(f"\n{cause.share:.0%} in {figures.place(cause)}" for cause in causes)
     level: Level = "error" if result.outcome == "missed" else "warning"

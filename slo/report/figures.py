@@ -48,9 +48,9 @@ def amount(value: float | None, unit: str) -> str:
     return percent(value) if unit == RATIO else f"{value:.1f} {unit}"
 
 
-def actual(result: ObjectiveResult) -> str:
-    """Return what was measured; a percentile that falls on a request without an answer has no figure."""
-    unanswered = result.actual is None and result.bad > 0
+def actual(verdict: Verdict, result: ObjectiveResult) -> str:
+    """Return what was measured; of a load, a percentile that falls on a request without an answer has no figure."""
+    unanswered = result.actual is None and result.bad > 0 and verdict.source is None
     return "no answer" if unanswered else amount(result.actual, result.unit)
 
 

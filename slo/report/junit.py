@@ -39,15 +39,15 @@ def _properties(verdict: Verdict) -> Iterator[str]:
 
 def _objectives(verdict: Verdict) -> Iterator[str]:
     for result in verdict.objectives:
-        yield _case(verdict, figures.title(result), _kind(result), _sentence(result))
+        yield _case(verdict, figures.title(result), _kind(result), _sentence(verdict, result))
 
 
 def _kind(result: ObjectiveResult) -> str:
     return {"met": "", "missed": "failure", "inconclusive": "error"}[result.outcome]
 
 
-def _sentence(result: ObjectiveResult) -> str:
-    return f"{figures.actual(result)}, wanted {figures.target(result)}: {figures.interval(result)}; {result.reason}"
+def _sentence(verdict: Verdict, result: ObjectiveResult) -> str:
+    return f"{figures.actual(verdict, result)}, wanted {figures.target(result)}: {figures.interval(result)}; {result.reason}"
 
 
 def _load(verdict: Verdict) -> str:

@@ -50,7 +50,7 @@ def _objectives(verdict: Verdict) -> Iterator[str]:
     rows = [
         (
             markdown(figures.title(result)),
-            figures.actual(result),
+            figures.actual(verdict, result),
             markdown(figures.target(result)),
             figures.MET[result.outcome],
             f"{result.bad} of {result.total}",

@@ -34,7 +34,7 @@ def _table(verdict: Verdict) -> Table:
     for result in verdict.objectives:
         table.add_row(
             Text(plain(figures.title(result))),
-            Text(figures.actual(result)),
+            Text(figures.actual(verdict, result)),
             Text(figures.target(result)),
             Text(figures.MET[result.outcome], style=_STYLES[result.outcome]),
             Text(figures.interval(result)),

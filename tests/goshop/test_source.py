@@ -96,6 +96,7 @@ def test_a_percentile_that_cannot_be_had_is_said_and_decides_nothing(judge):
     done, verdict = judge(answers)
     assert (done.exit_code, verdict.objectives[0].actual) == (0, None)
     assert any("p99-latency: its percentile is not known" in remark for remark in verdict.source.remarks)
+    assert "no answer" not in done.stdout
 
 
 def test_a_pod_that_never_came_up_is_exit_5_and_asked_for_by_the_matchers_that_its_target_has(judge):
