@@ -19,6 +19,7 @@ from goshop.measurement import Job, MeasurementFailed, WrongRequest, load_facts,
 from goshop.planning import plan_line
 from goshop.progress import Stage, loading
 from goshop.run import RunFolder
+from goshop.sides import readable
 from goshop.stopping import GrossFailure
 from loadtests import LoadError, LoadRun, Profile
 from loadtests.plan import SCRIPT
@@ -89,7 +90,7 @@ def _load(run: RunFolder, job: Job, gross: GrossFailure | None) -> LoadRun:
     if job.gate.script == SCRIPT:
         _tell_plan(job, job.profile)
         return _load_shop(run, job, gross)
-    script, variables = job.gate.script, {name: os.environ[name] for name in job.variables}
+    script, variables = job.gate.script, readable(job.variables)
     planned = loadtests.plan_script(script, job.profile, job.url, run.k6, variables=variables)
     _tell_plan(job, planned)
     with loading(planned) as show_progress:
