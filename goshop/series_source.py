@@ -14,18 +14,19 @@ from typing import Final
 
 from goshop.budget import narrowed_selector
 from goshop.measurement import MeasurementFailed, WrongRequest
+from goshop.objective_series import Matchers, Selected, quoted, selected
 from goshop.prometheus import LATEST, Point, Prometheus, PrometheusError
-from slo.gates import Gate, Objective
+from slo.gates import Gate
 from slo.openslo.durations import window_of
-from slo.openslo.known_series import BUCKET, edge_fault
-from slo.openslo.model import Sli, Slo
+from slo.openslo.known_series import BUCKET
+from slo.openslo.model import Slo
 from slo.openslo.promql import Matcher, Selector
 from slo.pushed import labels_of, running_before, settled, unsettled
 from slo.scrapes import UP
 from slo.series import INSTANCE, JOB, Series
 from slo.series_gate import Measured, SeriesFacts
 from slo.verdict import Release, Source
-from telemetry.conventions import BOUND_LABEL, HTTP_LABELS
+from telemetry.conventions import BOUND_LABEL
 
 # A series that has not been scraped for so long is gone: https://prometheus.io/docs/prometheus/latest/querying/basics/#staleness
 LOOK_BACK: Final = 300
@@ -35,10 +36,6 @@ MOST_SAMPLES: Final = 2_000_000
 # A counter of k6 that has not changed for so long is taken for one that was not there.
 _PUSHED_BEFORE: Final = "1d"
 _LENGTH: Final = re.compile(r"[1-9][0-9]{0,6}[smhd]")
-_ROUTE_LABELS: Final = HTTP_LABELS[:2]
-_SPECIAL: Final = re.compile(r"([.+*?()|\[\]{}^$\\])")
-
-Matchers = tuple[Matcher, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +82,7 @@ def _rfc3339(text: str) -> float:
 
 def measure_window(past: Past) -> SeriesFacts:
     """Read the series of the window; raises `WrongRequest`, and `MeasurementFailed` when Prometheus does not answer."""
-    counts = [_counts(past, objective) for objective in past.gate.objectives]
+    counts = [selected(past.gate, past.slos, past.matchers, objective) for objective in past.gate.objectives]
     try:
         now = past.prometheus.now()
         end = now if past.end is None else past.end
@@ -134,67 +131,6 @@ def _source(past: Past) -> Source:
     return Source(past.prometheus.url, float(past.seconds), tuple(map(str, past.matchers)))
 
 
-@dataclass(frozen=True, slots=True)
-class _Count:
-    """What is read for an objective; `events` None for a throughput, which counts everything."""
-
-    objective: Objective
-    everything: Selector
-    events: Selector | None = None
-    sli: Sli | None = None
-
-
-def _counts(past: Past, objective: Objective) -> _Count:
-    if objective.indicator == "throughput":
-        return _Count(objective, narrowed_selector(_all_requests(past, objective), past.matchers))
-    sli = past.slos[objective.slo].sli
-    route = _route(objective, sli)
-    everything = narrowed_selector(sli.everything, (*route, *past.matchers))
-    events = narrowed_selector(sli.events, (*route, *past.matchers))
-    if objective.indicator == "latency":
-        _require_edge(objective, sli)
-        bound = Matcher(BOUND_LABEL, "=~", "|".join(_spellings(objective.target)))
-        events = narrowed_selector(events.without(BOUND_LABEL), (bound,))
-    return _Count(objective, everything, events, sli)
-
-
-def _all_requests(past: Past, objective: Objective) -> Selector:
-    """Return the series that count every request: what the gate's SLOs have in common."""
-    found = {past.slos[each.slo].sli.everything.without(BOUND_LABEL) for each in past.gate.objectives if each.slo}
-    if len(found) != 1:
-        raise WrongRequest(
-            f"{objective.name}: which series count all requests is not known, the gate's SLOs have {len(found)}: "
-            "leave throughput out of a gate that is judged by series"
-        )
-    return found.pop()
-
-
-def _route(objective: Objective, sli: Sli) -> Matchers:
-    """Return what selects an objective's route, nothing where the SLO's own series are those of one already."""
-    if not objective.endpoint or any(sli.everything.of(label) for label in _ROUTE_LABELS):
-        return ()
-    if sli.foreign:
-        if sli.everything.matchers:
-            return ()
-        raise WrongRequest(
-            f"{objective.name}: which label of {sli.everything} has the route {objective.endpoint} is not known: "
-            "give it an SLO that counts this route alone"
-        )
-    values = objective.endpoint.split(" ", 1)
-    return tuple(Matcher(label, "=", value) for label, value in zip(_ROUTE_LABELS, values, strict=True))
-
-
-def _require_edge(objective: Objective, sli: Sli) -> None:
-    if not sli.foreign and (fault := edge_fault(sli.events.metric, repr(objective.target))):
-        raise WrongRequest(f"{objective.name}: series can't tell what took longer: {fault}")
-
-
-def _spellings(seconds: float) -> list[str]:
-    """Return how clients spell an edge: Go's say "1", Prometheus 3 and Python's say "1.0"."""
-    texts = dict.fromkeys((repr(seconds), f"{seconds:g}"))
-    return [_quoted(text) for text in texts if float(text) == seconds]
-
-
 class _Reader:
     """Reads the raw samples of a window and of what came just before it, each selector once."""
 
@@ -209,7 +145,7 @@ class _Reader:
         # Those matchers that the `up` of a job can be narrowed by.
         self._on_up: Matchers = ()
 
-    def measured(self, count: _Count) -> Measured:
+    def measured(self, count: Selected) -> Measured:
         """Return the series of an objective."""
         selectors = (str(count.everything), *([str(count.events)] if count.events else []))
         return Measured(
@@ -256,7 +192,7 @@ class _Reader:
             answered = self._answered(job)
             silent = {name for name, value in answered if not value}
             strangers += sum(1 for name, value in answered if value and name not in of_job)
-            wanted = "|".join(_quoted(name) for name in sorted(of_job | silent))
+            wanted = "|".join(quoted(name) for name in sorted(of_job | silent))
             found += self._raw(str(self._up(job, Matcher(INSTANCE, "=~", wanted))))
         return tuple(found), strangers
 
@@ -285,7 +221,7 @@ class _Reader:
             self._known[selector] = found
         return self._known[selector]
 
-    def _percentile(self, count: _Count) -> float | None:
+    def _percentile(self, count: Selected) -> float | None:
         if count.events is None or not count.events.metric.endswith(BUCKET) or count.objective.percentile is None:
             return None
         buckets = f"sum by ({BOUND_LABEL}) (increase({count.events.without(BOUND_LABEL)}[{self._seconds}s]))"
@@ -307,8 +243,3 @@ def _instances(series: Iterable[Series]) -> dict[str, set[str]]:
         if job and instance:
             found.setdefault(job, set()).add(instance)
     return found
-
-
-def _quoted(text: str) -> str:
-    """Return a regular expression that only this text matches."""
-    return _SPECIAL.sub(r"\\\1", text)
