@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Final
 
 import click
@@ -25,7 +24,6 @@ from goshop.streams import reader_may_leave
 from slo.budget import Budgets, BudgetState, Counts, State, assess, is_fully_covered, unknown
 from slo.generation.recording import BAD_STEP, ID, STEP, TOTAL_STEP, over
 from slo.openslo.durations import HOUR, MINUTE, window
-from slo.openslo.loading import load_gate, load_specification
 from slo.openslo.model import Sli, Slo, Window
 from slo.openslo.promql import Matcher, Selector
 from slo.report import budgets
@@ -218,13 +216,6 @@ def _table(found: Budgets) -> Table:
     for budget in found.slos:
         table.add_row(Text(plain(budget.slo)), *budgets.row(budget), style=_STYLES[budget.state])
     return table
-
-
-def slos_of(path: Path) -> tuple[Slo, ...]:
-    """Return the SLOs that the one ReleaseGate of a file or folder names; raises `SpecificationError`."""
-    names = dict.fromkeys(objective.slo for objective in load_gate(path).objectives if objective.slo)
-    specification = load_specification([path])
-    return tuple(specification.slo(name) for name in names)
 
 
 @dataclass(frozen=True, slots=True)

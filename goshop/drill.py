@@ -18,7 +18,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from goshop.gate import Options, run_gate
+from goshop.gate import run_gate
+from goshop.gate_options import Options
 from goshop.history import NONE
 from goshop.measurement import MeasurementFailed
 from goshop.processes import StartError

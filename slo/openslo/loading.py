@@ -68,9 +68,16 @@ def parse_specification(raw: bytes, file: str) -> Specification:
 
 def load_gate(path: Path) -> Gate:
     """Read the one ReleaseGate of a file or folder; raises `SpecificationError`."""
-    gates = load_specification([path]).gates
+    return load_gate_with_slos(path)[0]
+
+
+def load_gate_with_slos(path: Path) -> tuple[Gate, tuple[Slo, ...]]:
+    """Read the one ReleaseGate of a file or folder, and the SLOs that it names; raises `SpecificationError`."""
+    specification = load_specification([path])
+    gates = specification.gates
     if len(gates) == 1:
-        return gates[0]
+        names = dict.fromkeys(objective.slo for objective in gates[0].objectives if objective.slo)
+        return gates[0], tuple(specification.slo(name) for name in names)
     got = f"{len(gates)}: {', '.join(gate.name for gate in gates)}" if gates else "none"
     raise SpecificationError([fault_at(str(path), BEGIN, f"expected one ReleaseGate, got {got}")])
 

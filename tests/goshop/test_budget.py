@@ -141,6 +141,16 @@ def test_a_spent_budget_freezes_the_release_and_no_load_is_sent(gate, tmp_path):
     assert "-100.0 %" in (tmp_path / "out" / "report.html").read_text()
 
 
+def test_a_frozen_release_needs_no_k6_and_what_is_let_through_does(gate, tmp_path, monkeypatch):
+    monkeypatch.setenv("K6", str(tmp_path / "none"))
+    done, verdict = gate(replay("spent"))
+    assert (done.exit_code, verdict.verdict) == (6, "frozen"), done.stderr
+    done, verdict = gate(replay("healthy"))
+    assert (done.exit_code, verdict.verdict) == (5, "error")
+    assert "k6 is missing" in done.stderr
+    assert "k6 is missing" in verdict.load.problems[0]
+
+
 def test_who_says_why_is_let_through_to_the_measurement(gate):
     done, _ = gate(replay("spent"), "--ignore-budget", "mends the outage")
     assert (done.exit_code, "nothing answers at http://127.0.0.1:1" in done.stderr) == (5, True)

@@ -10,7 +10,7 @@ from msgspec import structs
 
 from app.faults import parse_faults
 from goshop import drill
-from goshop.gate import DEFAULT_GATE
+from goshop.gate_options import DEFAULT_GATE
 from slo.gate import evaluate
 from slo.openslo.loading import load_gate
 from tests.slo.synthetic import delayed, make_run

@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from goshop import gate
 from goshop.cli import main
+from goshop.gate_options import DEFAULT_GATE
 from goshop.measurement import MeasurementFailed
+from goshop.reporting import write_reports_of
 from slo.gate import evaluate
+from slo.openslo.loading import load_gate
 from slo.verdict import read_verdict
 from tests.slo.synthetic import make_run
 
@@ -128,7 +130,7 @@ def test_reports_that_have_no_place_are_refused_before_anything_starts(tmp_path)
 def test_a_disk_that_fills_up_is_a_failed_measurement(tmp_path):
     (tmp_path / "report.html").symlink_to("/dev/full")
     with pytest.raises(MeasurementFailed, match=r"No space left on device.*free the disk"):
-        gate._report(tmp_path, evaluate(make_run(gate.load_gate(gate.DEFAULT_GATE)).facts()))
+        write_reports_of(tmp_path, evaluate(make_run(load_gate(DEFAULT_GATE)).facts()))
 
 
 @pytest.mark.parametrize(

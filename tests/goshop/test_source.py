@@ -8,12 +8,11 @@ import sys
 import pytest
 from click.testing import CliRunner
 
-from goshop.budget import slos_of
 from goshop.cli import main
 from goshop.measurement import MeasurementFailed, WrongRequest
 from goshop.prometheus import connect
 from goshop.series_source import Past, end_of, measure_window, seconds_of
-from slo.openslo.loading import load_gate
+from slo.openslo.loading import load_gate_with_slos
 from slo.verdict import Release, read_verdict
 from tests.goshop.plain import write_specification
 from tests.goshop.replay import prometheus, recorded, replay
@@ -196,9 +195,9 @@ def test_errors_of_a_soak_tests_first_minutes_are_not_those_of_its_last(judge, p
 
 def test_more_samples_than_memory_should_hold_are_refused(pushed):
     with prometheus(soak) as url:
-        slos = {slo.name: slo for slo in slos_of(pushed)}
+        gate, slos = load_gate_with_slos(pushed)
         asked = {"prometheus": connect(url, {}), "matchers": (), "seconds": 600, "end": None, "release": Release()}
-        past = Past(gate=load_gate(pushed), slos=slos, most_samples=100, **asked)
+        past = Past(gate=gate, slos={slo.name: slo for slo in slos}, most_samples=100, **asked)
         with pytest.raises(MeasurementFailed, match="too many samples: ask for less with --match"):
             measure_window(past)
 
