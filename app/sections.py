@@ -184,6 +184,17 @@ class Payment(Section, frozen=True):
     provider: Provider = msgspec.field(default_factory=Provider)
 
 
+class Logs(Section, frozen=True):
+    """Log lines: the standard output, or `<folder>/<service>.log` where a folder is named.
+
+    A file of `max_bytes` is renamed and followed by a new one; `keep` of the renamed ones stay.
+    """
+
+    folder: str = ""
+    max_bytes: Count = 32 * 1024 * 1024
+    keep: Count = 3
+
+
 class Settings(Section, frozen=True):
     """All settings of one environment."""
 
@@ -197,6 +208,7 @@ class Settings(Section, frozen=True):
     deadlines: Deadlines = msgspec.field(default_factory=Deadlines)
     rpc: Rpc = msgspec.field(default_factory=Rpc)
     payment: Payment = msgspec.field(default_factory=Payment)
+    logs: Logs = msgspec.field(default_factory=Logs)
     # What telemetry calls the version of what runs.
     release: str = "0"
     log_level: Literal["debug", "info", "warning", "error"] = "info"

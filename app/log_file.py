@@ -1,0 +1,77 @@
+"""A service's log lines in a file of its own: where no launcher keeps its standard output, as in a container.
+
+The file takes the place of the standard output by its descriptor, so that everything written there gets into it. When it is
+full it is renamed (`gateway.log` → `gateway.log.1` → …, the oldest one goes) and a new one takes its place; when somebody else
+has renamed it, so does a new one. Nothing is lost or torn by that: a line that was under way is in the renamed file, which whoever
+reads (Promtail: `*.log*`) goes on reading. The standard error stays what it is: what ends a process at its start is said there.
+"""
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+from typing import Final
+
+from app.sections import Logs
+
+LOOK_SECONDS: Final = 1.0
+# Whoever ships the lines is another user; they hold no secrets (telemetry.redaction).
+_MODE: Final = 0o644
+
+
+class LogFile:
+    """The file that stands for a descriptor, the standard output by default."""
+
+    __slots__ = ("_descriptor", "_logs", "path")
+
+    def __init__(self, service: str, logs: Logs, descriptor: int | None = None) -> None:
+        self.path = Path(logs.folder) / f"{service}.log"
+        self._logs = logs
+        self._descriptor = sys.stdout.fileno() if descriptor is None else descriptor
+
+    def begin(self) -> None:
+        """Put the file, a new one if there is none, in the place of the descriptor; raises `OSError`."""
+        file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, _MODE)
+        os.dup2(file, self._descriptor)
+        os.close(file)
+
+    def look(self) -> None:
+        """Begin a new file if this one is full, or is no longer the one of its name; raises `OSError`."""
+        mine = os.fstat(self._descriptor)
+        if not self._is_named(mine):
+            self.begin()
+        elif mine.st_size >= self._logs.max_bytes:
+            self._shift()
+            self.begin()
+
+    def _is_named(self, mine: os.stat_result) -> bool:
+        try:
+            return os.path.samestat(mine, self.path.stat())
+        except FileNotFoundError:
+            return False
+
+    def _shift(self) -> None:
+        for number in range(self._logs.keep, 0, -1):
+            older = self._numbered(number - 1)
+            if older.exists():
+                older.replace(self._numbered(number))
+
+    def _numbered(self, number: int) -> Path:
+        return self.path.with_name(f"{self.path.name}.{number}") if number else self.path
+
+
+def begin(service: str, logs: Logs) -> None:
+    """Write the service's lines to its file from now on, and say so where they went before; nothing without a folder."""
+    if logs.folder:
+        file = LogFile(service, logs)
+        sys.stdout.write(f"{service}: log lines go to {file.path}\n")
+        sys.stdout.flush()
+        file.begin()
+
+
+async def keep_bounded(service: str, logs: Logs) -> None:
+    """Look after the file each second, for ever."""
+    file = LogFile(service, logs)
+    while True:
+        await asyncio.sleep(LOOK_SECONDS)
+        file.look()
