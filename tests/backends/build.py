@@ -54,7 +54,31 @@ def _of_prometheus(name: str) -> Command:
     return Command("prometheus", f"github.com/prometheus/prometheus/cmd/{name}", "3.13.2", said)
 
 
-COMMANDS: Final = {name: _of_prometheus(name) for name in ("prometheus", "promtool")}
+def _of_loki(name: str, package: str, version: str) -> Command:
+    said = "-X github.com/grafana/loki/v3/pkg/util/build.Version={version}"
+    return Command(name, f"github.com/grafana/loki/v3/{package}", version, said)
+
+
+COMMANDS: Final = {
+    "prometheus": _of_prometheus("prometheus"),
+    "promtool": _of_prometheus("promtool"),
+    "loki": _of_loki("loki", "cmd/loki", "3.7.6"),
+    "promtail": _of_loki("promtail", "clients/cmd/promtail", "3.6.15"),
+    # Its libraries reach into Go's own packages by name, which Go has refused since 1.23.
+    "jaeger": Command(
+        "jaeger",
+        "github.com/jaegertracing/jaeger/cmd/all-in-one",
+        "1.57.0",
+        "-checklinkname=0 -X github.com/jaegertracing/jaeger/pkg/version.latestVersion={version}",
+    ),
+    # Runs alone, too, and is called so where Docker's command looks for its plugins.
+    "docker-compose": Command(
+        "compose",
+        "github.com/docker/compose/v2/cmd",
+        "2.40.3",
+        "-X github.com/docker/compose/v2/internal.Version={version}",
+    ),
+}
 
 
 def built(name: str) -> Path:
