@@ -176,6 +176,9 @@ def family(root: type[ShopError] = ShopError) -> Iterator[type[ShopError]]:
 
 BY_CODE: dict[str, type[ShopError]] = {cls.code: cls for cls in family()}
 
+# With which a service says that it is at fault: no first one of these may be lost to who counts them.
+FAILURES: list[type[ShopError]] = [cls for cls in family() if cls.http_status >= 500]  # noqa: PLR2004 - RFC 9110, section 15.6
+
 # What a peer's bare status means when no code came with it: a proxy, the runtime or a dead process answered.
 BY_GRPC_STATUS: dict[grpc.StatusCode, type[ShopError]] = {
     grpc.StatusCode.INVALID_ARGUMENT: InvalidRequest,

@@ -26,6 +26,7 @@ from app import fault_injection
 from app.config import Http, ServiceName, Settings, split
 from app.db import Pool, migrate, open_pool
 from app.discovery import StaticDiscovery
+from app.errors import FAILURES
 from app.faults import Faults, parse_faults
 from app.http_protocol import BoundedProtocol
 from app.internal import internal_app
@@ -155,6 +156,7 @@ async def _open(stack: AsyncExitStack, service: Service, settings: Settings) -> 
         trust_incoming=settings.trust_incoming,
         level=settings.log_level,
         namespace=NAMESPACE,
+        failures=[status for error in FAILURES for status in (error.http_status, error.grpc_status.name)],
     )
     stack.push_async_callback(asyncio.to_thread, telemetry.shutdown)
     faults = Faults(_own(settings, service.name), armed=settings.faults_armed)

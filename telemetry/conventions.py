@@ -48,6 +48,12 @@ INTERNAL_BUCKETS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1,
 # --- label values -----------------------------------------------------------------------------------------------------
 OTHER_METHOD: Final = "_OTHER"
 UNMATCHED_ENDPOINT: Final = ""
+# https://grpc.io/docs/guides/status-codes/
+RPC_STATUS_CODES: Final = (
+    *("OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS"),
+    *("PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED"),
+    *("INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED"),
+)
 OVERFLOW_ENDPOINT: Final = "_OVERFLOW"
 DROP_FULL: Final = "full"
 DROP_REJECTED: Final = "rejected"

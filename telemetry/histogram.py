@@ -12,6 +12,7 @@ import os
 import weakref
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from functools import cached_property
 from itertools import accumulate, islice
 from threading import Lock
@@ -39,7 +40,6 @@ LabelValues = tuple[str, ...]
 # How the client spells a number: "1.0", "+Inf".
 spelled: Final[Callable[[float], str]] = floatToGoString
 Overflow = Callable[[LabelValues], LabelValues]
-Beside = Callable[[LabelValues], LabelValues]
 """Says which label values stand for those that came when there were too many."""
 Traced = tuple[str, int, float]
 """An exemplar: trace id, nanoseconds, unix time in seconds."""
@@ -136,7 +136,7 @@ class HotHistogram(Collector):
     """A histogram of durations, in seconds for whoever reads it and in nanoseconds for whoever observes.
 
     `bounds` are the upper bounds of its buckets in seconds, without infinity. Past `LABEL_SETS` label sets, `overflow` says
-    which one an observation goes to. `beside` says which other label set is there, at 0, from the first observation of one on.
+    which one an observation goes to. What `foresee` is told of is there at 0 before it is observed, as long as there is room.
     """
 
     def __init__(
@@ -148,7 +148,6 @@ class HotHistogram(Collector):
         *,
         overflow: Overflow,
         registry: CollectorRegistry,
-        beside: Beside | None = None,
     ) -> None:
         self.name = name
         self.documentation = documentation
@@ -158,8 +157,10 @@ class HotHistogram(Collector):
         self.lock = Lock()
         self.cells = Cells(self)
         self._overflow = overflow
-        self._beside = beside
         self._overflown: dict[LabelValues, Cell] = {}
+        self._failures: tuple[str, ...] = ()
+        # At 0, all of them: who observes looks in `cells`, and takes over from here what is missed there.
+        self._foreseen: dict[LabelValues, Cell] = {}
         anew = weakref.WeakMethod(self._unlock)
         os.register_at_fork(after_in_child=lambda: (method := anew()) and method())
         registry.register(self)
@@ -172,21 +173,42 @@ class HotHistogram(Collector):
         """Return the cell of label values, made at the first call, or the one that stands for too many."""
         # What is no Unicode would break every scrape.
         told = tuple(value.encode("utf-8", "replace").decode() for value in values)
-        cells: dict[LabelValues, Cell] = self.cells
-        found = cells.get(told)
-        if found is None and len(cells) >= LABEL_SETS:
+        if found := self.cells.get(told):
+            return found
+        if len(self.cells) >= LABEL_SETS:
             told = self._overflow(told)
-            found = cells.get(told) or self._overflown.get(told)
-            cells = self._overflown
-        found = found or self._made(told, cells)
-        # What is there for its own sake has the other half of the room.
-        if self._beside is not None and len(self.cells) < LABEL_SETS // 2:
-            self._made(self._beside(told), self.cells)
+            return self.cells.get(told) or self._made(told, self._overflown)
+        found = self._made(told, self.cells)
+        # Only now: a scrape in between finds it in one of the two.
+        self._foreseen.pop(told, None)
+        self._foresee(told)
         return found
 
     def _made(self, values: LabelValues, cells: dict[LabelValues, Cell]) -> Cell:
+        if found := cells.get(values):
+            return found
         # Atomic: of two threads that come at once, both get the same.
-        return cells.get(values) or cells.setdefault(values, Cell(self, self._templates(values)))
+        return cells.setdefault(values, self._foreseen.get(values) or Cell(self, self._templates(values)))
+
+    def foresee(self, failures: Iterable[str]) -> None:
+        """Have each of these values of the last label at 0 beside whatever is observed, from its first observation on.
+
+        Prometheus' `increase` counts from a series' first sample: one that begins with an error has lost it. What is at 0 is
+        dropped where what was observed needs its room.
+        """
+        self._failures = tuple(failures)
+        for values in list(self.cells):
+            self._foresee(values)
+
+    def _foresee(self, values: LabelValues) -> None:
+        for failure in self._failures:
+            beside = *values[:-1], failure
+            if len(self.cells) + len(self._foreseen) < LABEL_SETS and beside not in self.cells:
+                self._made(beside, self._foreseen)
+        while self._foreseen and len(self.cells) + len(self._foreseen) > LABEL_SETS:
+            # Another thread may have dropped the last one.
+            with suppress(KeyError):
+                self._foreseen.popitem()
 
     def _templates(self, values: LabelValues) -> tuple[str, str]:
         """Return the lines of a label set as text and as OpenMetrics, which has room for exemplars."""
@@ -201,8 +223,8 @@ class HotHistogram(Collector):
         return text + end, openmetrics + end
 
     def every_cell(self) -> Iterable[tuple[LabelValues, Cell]]:
-        """Return all cells with their label values, in the order of their making."""
-        return {**self.cells, **self._overflown}.items()
+        """Return all cells with their label values."""
+        return {**self._foreseen, **self.cells, **self._overflown}.items()
 
     def describe(self) -> list[Metric]:
         """Tell a registry which names are taken."""

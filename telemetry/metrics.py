@@ -1,7 +1,7 @@
 """Every metric of the contract, made once per registry; labels are bound once and kept."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final, Protocol
 from weakref import WeakKeyDictionary, WeakSet
 
@@ -10,7 +10,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from . import conventions as c
-from .histogram import LABEL_SETS, Beside, Cells, HotHistogram, LabelValues
+from .histogram import LABEL_SETS, Cells, HotHistogram, LabelValues
+
+HTTP_FAILURES: Final = range(400, 600)
 
 
 class Counters(dict[tuple[str, ...], Counter]):
@@ -36,18 +38,6 @@ def _one_endpoint(values: LabelValues) -> LabelValues:
     method, _, status = values
     # "5xx" still matches the "5.." that dashboards and rules select errors with.
     return method, c.OVERFLOW_ENDPOINT, f"{status[0]}xx" if status else ""
-
-
-# Prometheus' `increase` counts from a series' first sample: one that begins with an error has lost it. So the error that nobody
-# foresees is there at 0 as soon as there is anything to tell of a route or method.
-def _error(values: LabelValues) -> LabelValues:
-    """Return the label set of a route's defects."""
-    return *values[:-1], "500"
-
-
-def _rpc_error(values: LabelValues) -> LabelValues:
-    """Return the label set of an RPC method's defects."""
-    return *values[:-1], "INTERNAL"
 
 
 class Level:
@@ -173,7 +163,6 @@ class Metrics:
             c.HTTP_BUCKETS,
             overflow=_one_endpoint,
             registry=registry,
-            beside=_error,
         ).cells
         in_progress = InProgress()
         self.http_in_progress = in_progress.levels
@@ -185,7 +174,7 @@ class Metrics:
                 registry=registry,
             )
         )
-        self.rpc_server_duration = self._hot(c.RPC_SERVER_DURATION, "RPCs served.", c.RPC_LABELS, _rpc_error)
+        self.rpc_server_duration = self._hot(c.RPC_SERVER_DURATION, "RPCs served.", c.RPC_LABELS)
         self.rpc_client_duration = self._hot(c.RPC_CLIENT_DURATION, "RPCs made.", c.RPC_LABELS)
         self.query_duration = self._hot(c.DB_QUERY_DURATION, "Database statements.", c.DB_QUERY_LABELS)
         self.redis_duration = self._hot(c.REDIS_COMMAND_DURATION, "Redis commands.", c.REDIS_LABELS)
@@ -199,10 +188,29 @@ class Metrics:
         self.pools = Pools()
         for collector in (in_progress, self.spans, self.pools):
             registry.register(collector)
+        self.foresee()
 
-    def _hot(self, name: str, text: str, labels: tuple[str, ...], beside: Beside | None = None) -> Cells:
+    def foresee(self, failures: Iterable[int | str] = ()) -> None:
+        """Have a route's and a served method's failures at 0 from its first request on: these, and what the layer answers itself.
+
+        HTTP's are numbers, gRPC's names. Raises `ValueError` for what is no failure of either. A client's calls are nobody's budget.
+        """
+        http, rpc = ["500"], ["INTERNAL"]
+        for failure in failures:
+            if isinstance(failure, int) and failure in HTTP_FAILURES:
+                http.append(str(int(failure)))
+            elif failure in c.RPC_STATUS_CODES[1:]:
+                rpc.append(str(failure))
+            else:
+                raise ValueError(
+                    f"{failure!r} is no failure: expected an HTTP status of 400 to 599 or a gRPC status by its name"
+                )
+        self.http_duration.metric.foresee(http)
+        self.rpc_server_duration.metric.foresee(rpc)
+
+    def _hot(self, name: str, text: str, labels: tuple[str, ...]) -> Cells:
         bounds, registry = c.INTERNAL_BUCKETS, self.registry
-        return HotHistogram(name, text, labels, bounds, overflow=_one_for_all, registry=registry, beside=beside).cells
+        return HotHistogram(name, text, labels, bounds, overflow=_one_for_all, registry=registry).cells
 
     def _rare(self, name: str, text: str) -> Histogram:
         return Histogram(name, text, buckets=c.INTERNAL_BUCKETS, registry=self.registry)

@@ -3,6 +3,7 @@
 import logging
 import os
 import time
+from collections.abc import Collection
 from typing import Final, TextIO
 
 from opentelemetry import trace
@@ -94,18 +95,26 @@ def configure(
     stream: TextIO | None = None,
     level: str = "info",
     namespace: str = "",
+    failures: Collection[int | str] = (),
 ) -> Telemetry:
     """Set up spans, metrics and logs of this process; `service` is its short name ("gateway").
 
     `namespace` is what the service belongs to ("goshop"): spans call it `goshop-gateway` then, log lines `gateway`.
     Log lines go to `stream`, the standard output by default; `level` is the least severe one of the records that are
     written (access lines always are). `trust_incoming=False` is for a process that strangers call: their trace context is
-    linked to instead of continued. The standard `OTEL_*` variables are honoured; one that cannot be followed raises
-    `telemetry.exporters.ConfigurationError`, and so does a registry that has a metric of one of our names. A second call
-    takes the place of the first, whose spans are exported before that: it waits for them for 1 s at most, what a collector has
-    not taken by then is dropped and counted.
+    linked to instead of continued.
+
+    `failures` are the statuses with which the application says that it is at fault, HTTP's as numbers and gRPC's by name:
+    `(503, "UNAVAILABLE")`. Like 500 and `INTERNAL`, with which the layer does, they are exported as 0 from the first request of a
+    route or method on: Prometheus' `increase` loses the first error of a series that begins with it.
+
+    The standard `OTEL_*` variables are honoured; one that cannot be followed raises `telemetry.exporters.ConfigurationError`, and
+    so do an unknown failure and a registry that has a metric of one of our names. A second call takes the place of the first,
+    whose spans are exported before that: it waits for them for 1 s at most, what a collector has not taken by then is dropped
+    and counted.
     """
     metrics = _metrics(registry)
+    _foresee(metrics, failures)
     output = open_output(stream, metrics.log_lines_lost.inc, lost_line(service))
     install(LogHandler(service, output), level)
     provider = global_provider(describe(service, environment, version, namespace))
@@ -126,6 +135,13 @@ def _metrics(registry: CollectorRegistry) -> Metrics:
             f"the registry has a metric of one of our names already, give configure another: "
             f"registry=CollectorRegistry() ({error})"
         ) from None
+
+
+def _foresee(metrics: Metrics, failures: Collection[int | str]) -> None:
+    try:
+        metrics.foresee(failures)
+    except ValueError as error:
+        raise ConfigurationError(f"failures: {error}") from None
 
 
 def _recorder(provider: Provider | None, tracer: trace.Tracer, version: str) -> Recorder:

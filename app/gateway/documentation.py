@@ -9,10 +9,11 @@ from litestar import Litestar
 from litestar.openapi import OpenAPIConfig, ResponseSpec
 from litestar.openapi.spec import Components, SecurityScheme
 
+from app.errors import FAILURES
 from app.problems import CONTENT_TYPE, Problem
 
 # What any route may answer: too much, too fast, a defect, a dependency away, out of time.
-_ALWAYS: Final = (429, 500, 503, 504)
+_ALWAYS: Final = (429, *(error.http_status for error in FAILURES))
 # Beside those where there is a body: too slow, too large.
 _WITH_BODY: Final = (408, 413)
 

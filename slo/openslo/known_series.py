@@ -46,17 +46,11 @@ EXPORTED: Final = {
     c.RATE_LIMIT_UNAVAILABLE: Exported(("outcome",)),
 }
 
-# https://grpc.io/docs/guides/status-codes/
-_RPC_CODES: Final = (
-    *("OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS"),
-    *("PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED"),
-    *("INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED"),
-)
 # What these labels can be; an aborted request has no status. Beside them stands "5xx" and the like, which the statuses
 # of too many label sets are folded into (telemetry/metrics.py): alone, it is most likely meant as "5..".
 _STATUS: Final = c.HTTP_LABELS[2]
 _FOLDED: Final = frozenset(f"{first}xx" for first in range(1, 6))
-_VALUES: Final = {_STATUS: ("", *map(str, range(100, 600))), c.RPC_LABELS[2]: _RPC_CODES}
+_VALUES: Final = {_STATUS: ("", *map(str, range(100, 600))), c.RPC_LABELS[2]: c.RPC_STATUS_CODES}
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_.|]*")
 
 

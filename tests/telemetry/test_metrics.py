@@ -8,9 +8,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,11 +23,12 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from telemetry import conventions as c
+from telemetry.exporters import ConfigurationError
 from telemetry.exposition import metrics_app, metrics_response, scrape
-from telemetry.histogram import BATCH, LABEL_SETS, SLICE, Cell, HotHistogram
+from telemetry.histogram import BATCH, LABEL_SETS, SLICE, Cell, Cells, HotHistogram
 from telemetry.http import known_methods
 from telemetry.loop import watch_event_loop_lag
-from telemetry.metrics import Level, metrics_of
+from telemetry.metrics import Level, Metrics, metrics_of
 from telemetry.testing import fresh_telemetry
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
@@ -401,28 +404,121 @@ def test_past_the_bound_endpoints_are_one_and_statuses_are_classes():
     assert family["GET", "/more", "500"] is family["GET", "/even-more", "500"]
 
 
+def counted(cells: Cells) -> dict[tuple[str, ...], float]:
+    """How often each label set that is exported was observed."""
+    (family,) = cells.metric.collect()
+    return {
+        tuple(sample.labels[name] for name in cells.metric.labels): sample.value
+        for sample in family.samples
+        if sample.name.endswith("_count")
+    }
+
+
 def test_a_route_s_defects_are_there_at_0_from_its_first_request_on():
-    registry = CollectorRegistry()
-    metrics = metrics_of(registry)
+    metrics = metrics_of(CollectorRegistry())
     metrics.http_duration["GET", "/items", "200"].observe(1)
     metrics.rpc_server_duration["shop.v1.Items", "Get", "OK"].observe(1)
     metrics.rpc_client_duration["shop.v1.Items", "Get", "OK"].observe(1)
-    count, labels = f"{c.HTTP_REQUEST_DURATION}_count", {"method": "GET", "endpoint": "/items", "status_code": "500"}
-    assert registry.get_sample_value(count, labels) == 0
+    assert counted(metrics.http_duration) == {("GET", "/items", "200"): 1, ("GET", "/items", "500"): 0}
     metrics.http_duration["GET", "/items", "500"].observe(1)
-    assert registry.get_sample_value(count, labels) == 1
-    labels = {"rpc_service": "shop.v1.Items", "rpc_method": "Get", "rpc_status_code": "INTERNAL"}
-    assert registry.get_sample_value(f"{c.RPC_SERVER_DURATION}_count", labels) == 0
+    assert counted(metrics.http_duration) == {("GET", "/items", "200"): 1, ("GET", "/items", "500"): 1}
+    method = "shop.v1.Items", "Get"
+    assert counted(metrics.rpc_server_duration) == {(*method, "OK"): 1, (*method, "INTERNAL"): 0}
     # A client's are nobody's budget.
-    assert registry.get_sample_value(f"{c.RPC_CLIENT_DURATION}_count", labels) is None
+    assert counted(metrics.rpc_client_duration) == {(*method, "OK"): 1}
 
 
-def test_what_is_there_at_0_takes_no_more_than_half_the_room():
-    family = metrics_of(CollectorRegistry()).http_duration
+def test_so_are_the_failures_that_the_application_knows():
+    telemetry, _ = fresh_telemetry(failures=(HTTPStatus.SERVICE_UNAVAILABLE, 500, "UNAVAILABLE"))
+    telemetry.metrics.http_duration["GET", "/items", "200"].observe(1)
+    telemetry.metrics.rpc_server_duration["shop.v1.Items", "Get", "OK"].observe(1)
+    telemetry.shutdown()
+    statuses = [[status for *_, status in counted(cells)] for cells in both(telemetry.metrics)]
+    assert [sorted(each) for each in statuses] == [["200", "500", "503"], ["INTERNAL", "OK", "UNAVAILABLE"]]
+
+
+def both(metrics: Metrics) -> tuple[Cells, Cells]:
+    return metrics.http_duration, metrics.rpc_server_duration
+
+
+def test_a_second_configuration_has_its_failures_beside_what_was_observed_before():
+    registry = CollectorRegistry()
+    telemetry, _ = fresh_telemetry(registry=registry)
+    telemetry.metrics.http_duration["GET", "/items", "200"].observe(1)
+    telemetry.shutdown()
+    telemetry, _ = fresh_telemetry(registry=registry, failures=(503,))
+    telemetry.shutdown()
+    assert sorted(status for *_, status in counted(telemetry.metrics.http_duration)) == ["200", "500", "503"]
+
+
+@pytest.mark.parametrize("failure", [200, 0, 999, "503", "OK", "unavailable"])
+def test_what_is_no_failure_is_refused(failure: int | str):
+    with pytest.raises(ConfigurationError, match=rf"failures: {failure!r} is no failure"):
+        fresh_telemetry(failures=(failure,))
+
+
+def test_the_statuses_of_grpc_are_as_it_has_them():
+    assert c.RPC_STATUS_CODES[0] == "OK"
+    assert set(c.RPC_STATUS_CODES) == set(grpc.StatusCode.__members__)
+
+
+FAILURES = ("500", "503", "504")
+
+
+def with_failures() -> Cells:
+    cells = hot(CollectorRegistry()).cells
+    cells.metric.foresee(FAILURES)
+    return cells
+
+
+def test_what_is_at_0_never_takes_the_room_of_what_was_observed():
+    cells = with_failures()
     for number in range(LABEL_SETS):
-        family["GET", f"/{number}", "200"].observe(1)
-    counts = [sum(cell.read().counts) for cell in family.values()]
-    assert (len(counts), sum(counts)) == (LABEL_SETS, 3 * LABEL_SETS // 4)
+        cells["GET", f"/{number}", "200"].observe(1)
+        assert len(list(cells.metric.every_cell())) <= LABEL_SETS
+    found = counted(cells)
+    assert found == {("GET", f"/{number}", "200"): 1 for number in range(LABEL_SETS)}
+
+
+def test_half_full_there_is_room_for_the_failures_of_some():
+    cells = with_failures()
+    for number in range(LABEL_SETS // 2):
+        cells["GET", f"/{number}", "200"].observe(1)
+    found = counted(cells)
+    assert (len(found), sum(found.values())) == (LABEL_SETS, LABEL_SETS // 2)
+    # The first routes of a process are its usual ones.
+    assert {found["GET", f"/{number}", status] for number in range(LABEL_SETS // 10) for status in FAILURES} == {0}
+
+
+def test_a_failure_that_lost_its_place_is_counted_all_the_same():
+    cells = with_failures()
+    for number in range(LABEL_SETS - 1):
+        cells["GET", f"/{number}", "200"].observe(1)
+    cells["GET", "/0", "503"].observe(1)
+    cells["GET", "/0", "504"].observe(1)
+    assert counted(cells)["GET", "/0", "503"] == 1
+    assert len(cells) == LABEL_SETS
+
+
+# A third scrape of the same registry would find the same lines.
+def test_what_is_at_0_is_rendered_once_and_like_the_stock_client_s():
+    registry = CollectorRegistry()
+    histogram = hot(registry)
+    histogram.foresee(FAILURES)
+    histogram.cells["GET", "/items", "200"].observe(1)
+    assert metrics_response("", registry)[0] == generate_latest(registry)
+    rendered = {values: cell.lines(openmetrics=False) for values, cell in histogram.every_cell()}
+    histogram.cells["GET", "/items", "503"].observe(1)
+    again = {values: cell.lines(openmetrics=False) for values, cell in histogram.every_cell()}
+    assert [values for values in again if again[values] is not rendered[values]] == [("GET", "/items", "503")]
+
+
+def test_threads_that_observe_a_failure_at_once_observe_the_same():
+    for _ in range(100):
+        cells = with_failures()
+        statuses = ("200", *FAILURES, "404")
+        run_at_once(*[lambda c=cells, s=status: c["GET", "/", s].observe(1) for status in statuses for _ in range(2)])
+        assert counted(cells) == {("GET", "/", status): 2 for status in statuses}
 
 
 def test_what_is_called_like_the_overflow_is_no_second_label_set_of_that_name():

@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from app.errors import OutOfStock, Unavailable
 from app.gateway import orders
@@ -94,3 +95,20 @@ async def test_a_small_answer_is_sent_at_once(edge: Any) -> None:
 
     # Nagle's algorithm against delayed acknowledgements costs 40 ms each time.
     assert statistics.median([await seconds() for _ in range(9)]) < 0.03
+
+
+async def test_what_the_shop_is_at_fault_for_is_exported_before_it_happens(edge: Any) -> None:
+    await edge.register()
+    text = (await edge.client.get(f"http://{edge.settings.services['gateway'].internal}/metrics")).text
+    samples = [each for family in text_string_to_metric_families(text) for each in family.samples]
+
+    def failures(labels: dict[str, str], status: str) -> set[str]:
+        found = [
+            each.labels for each in samples if each.name.endswith("_count") and labels.items() <= each.labels.items()
+        ]
+        return {labels[status] for labels in found}
+
+    http = failures({"method": "POST", "endpoint": "/api/users"}, "status_code")
+    rpc = failures({"rpc_service": "user.v1.UserService", "rpc_method": "CreateUser"}, "rpc_status_code")
+    assert http >= {"500", "503", "504"}
+    assert rpc >= {"INTERNAL", "UNAVAILABLE", "DEADLINE_EXCEEDED"}
