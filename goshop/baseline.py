@@ -25,7 +25,7 @@ from goshop.revision_shop import RevisionShop, revision_shop
 from goshop.run import RunFolder, RunFolderError
 from goshop.shop import Shop
 from goshop.sides import Side, logged_in_throughout, readable
-from goshop.target import admin_of, require_address, require_answer
+from goshop.target import admin_of, require_answer, require_service
 from loadtests import LoadError, Profile
 from loadtests.plan import SCRIPT
 from slo.comparison import DECIDED, Against, compare_pairs, design_for, not_compared, with_baseline
@@ -81,7 +81,7 @@ def settle(baseline: str | None, pairs: int | None, url: str, profile: Profile) 
 def _commit(baseline: str, url: str) -> str:
     """Return the commit of a baseline that is a revision, "" for an address."""
     if "://" in baseline:
-        require_address(baseline, OPTION)
+        require_service(baseline, OPTION)
         if not url:
             raise WrongRequest(
                 f"{OPTION} {baseline} is an address, and so must be what it is compared with: name it by --url, "

@@ -8,7 +8,6 @@ import math
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from typing import Final
 
 import click
@@ -29,6 +28,7 @@ from slo.openslo.promql import Matcher, Selector
 from slo.report import budgets
 from slo.report.budgets import length
 from slo.report.foreign import plain
+from slo.timestamps import rfc3339
 
 _HOUR: Final = window(HOUR)
 # Rules that have recorded nothing for so long are not loaded any more, or see nothing.
@@ -48,11 +48,7 @@ def ask_budgets(prometheus: Prometheus, slos: Iterable[Slo], matchers: Matchers 
     at = prometheus.now()
     recorded = _Recorded(prometheus, at, matchers)
     states = tuple(_state(slo, recorded) for slo in slos)
-    return Budgets(prometheus.url, _stamp(at), states, ignored)
-
-
-def _stamp(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return Budgets(prometheus.url, rfc3339(at, "seconds"), states, ignored)
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +235,7 @@ class Asked:
             if not self.ignored:
                 raise MeasurementFailed(f"{error} ({_WAY_OUT})") from None
             states = tuple(unknown(slo, str(error)) for slo in self.slos)
-            return Budgets(self.prometheus.url, _stamp(time.time()), states, self.ignored)
+            return Budgets(self.prometheus.url, rfc3339(time.time(), "seconds"), states, self.ignored)
         if found.unknown and not self.ignored:
             said = "; ".join(f"{budget.slo}: {budget.reason}" for budget in found.unknown)
             raise MeasurementFailed(f"nobody knows the error budget: {said} ({_WAY_OUT})")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from app.faults import parse_faults
-from goshop.addresses import parts_of
+from goshop.addresses import require_address
 from goshop.history import former_runs, history_file
 from goshop.measurement import Job, WrongRequest, say
 from goshop.prometheus import connect, matchers_of
@@ -178,5 +178,6 @@ def asked_window(options: Options) -> Past:
 
 
 def _require_site(grafana: str) -> None:
-    if grafana and parts_of(grafana) is None:
-        raise WrongRequest(f"expected an address such as https://grafana.example.org for --grafana, got {grafana!r}")
+    if grafana:
+        instead = "whoever follows a link signs in"
+        require_address(grafana, "--grafana", example="https://grafana.example.org", instead=instead)

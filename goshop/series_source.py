@@ -65,7 +65,7 @@ def end_of(text: str) -> float | None:
     if not text or text == "now":
         return None
     try:
-        at = float(text) if text.replace(".", "", 1).isdecimal() else _rfc3339(text)
+        at = float(text) if text.replace(".", "", 1).isdecimal() else _unix_seconds(text)
     except (ValueError, OverflowError):
         at = math.nan
     if not 0 < at < LATEST:
@@ -73,7 +73,7 @@ def end_of(text: str) -> float | None:
     return at
 
 
-def _rfc3339(text: str) -> float:
+def _unix_seconds(text: str) -> float:
     found = datetime.fromisoformat(text)
     if found.tzinfo is None:
         raise ValueError(text)

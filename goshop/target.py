@@ -14,7 +14,7 @@ from typing import Final
 import httpx
 
 import loadtests
-from goshop.addresses import parts_of
+from goshop.addresses import require_address
 from goshop.measurement import Job, MeasurementFailed, WrongRequest, load_facts, say, tell
 from goshop.planning import plan_line
 from goshop.progress import Stage, loading
@@ -34,7 +34,7 @@ _OPTIONS_OF_K6: Final = "K6_"
 
 def require_target(url: str, gate: Gate, variables: tuple[str, ...]) -> None:
     """Make sure that `url` is an address, and that the gate's script can load it; raises `WrongRequest`."""
-    require_address(url, "--url")
+    require_service(url, "--url")
     _require_variables(gate, variables)
     if gate.script == SCRIPT and not all(os.environ.get(name) for name in ADMIN_VARIABLES):
         raise WrongRequest(
@@ -43,16 +43,10 @@ def require_target(url: str, gate: Gate, variables: tuple[str, ...]) -> None:
         )
 
 
-def require_address(url: str, option: str) -> None:
-    """Make sure that what an option names is an address, and holds no credentials; raises `WrongRequest`."""
-    address = parts_of(url)
-    if address is None or address.query or address.fragment:
-        raise WrongRequest(f"expected an address such as https://shop.example.org for {option}, got {url!r}")
-    if "@" in address.netloc:
-        # Not repeated here: this line is in a log, and the address would be in every report.
-        raise WrongRequest(
-            f"{option} holds credentials, and is shown in every report: give them to the script by --env NAME"
-        )
+def require_service(url: str, option: str) -> None:
+    """Make sure that what an option names is the address of a service, without credentials; raises `WrongRequest`."""
+    instead = "give them to the script by --env NAME"
+    require_address(url, option, example="https://shop.example.org", instead=instead)
 
 
 def _require_variables(gate: Gate, variables: tuple[str, ...]) -> None:

@@ -9,7 +9,6 @@ Nothing here touches a network, a process or the clock.
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +24,7 @@ from slo.links import run_links
 from slo.load import LoadFacts, assess_load
 from slo.reconcile import Witnesses, endangered_ids, reconcile, unanswered_ids
 from slo.sample import Sample, endpoint_of, is_judged, is_unanswered
+from slo.timestamps import rfc3339
 from slo.trace_tree import NANOSECONDS, is_entry
 from slo.verdict import SCHEMA, Load, ObjectiveResult, Reconciliation, Release, Verdict, conclude, write_verdict
 from telemetry import conventions
@@ -100,8 +100,8 @@ def evaluate(facts: RunFacts) -> Judgement:
         url=facts.url,
         profile=facts.profile,
         faults=facts.faults,
-        started=_rfc3339(facts.started),
-        ended=_rfc3339(facts.ended),
+        started=rfc3339(facts.started),
+        ended=rfc3339(facts.ended),
         objectives=results,
         load=load,
         reconciliation=reconciliation,
@@ -208,7 +208,3 @@ def _unasked(results: Sequence[ObjectiveResult], samples: Sequence[Sample]) -> I
 
 def _with_problems(load: Load, problems: Sequence[str]) -> Load:
     return structs.replace(load, problems=(*load.problems, *problems), healthy=load.healthy and not problems)
-
-
-def _rfc3339(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -8,7 +8,6 @@ No load was sent, so nothing can be reconciled and no cause be named. What was n
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from itertools import islice
 from typing import Final
 
@@ -35,6 +34,7 @@ from slo.series import (
     shortest,
 )
 from slo.statistics import SHORTEST_SECONDS, Block
+from slo.timestamps import rfc3339
 from slo.verdict import SCHEMA, Load, ObjectiveResult, Reconciliation, Release, Source, Traces, Verdict, conclude
 from telemetry.conventions import BOUND_LABEL
 
@@ -140,8 +140,8 @@ def _verdict(facts: SeriesFacts, results: tuple[ObjectiveResult, ...], load: Loa
         url=source.prometheus,
         profile="",
         faults=(),
-        started=_rfc3339(begin),
-        ended=_rfc3339(end),
+        started=rfc3339(begin),
+        ended=rfc3339(end),
         objectives=results,
         load=load,
         reconciliation=Reconciliation(k6=0),
@@ -250,7 +250,3 @@ def _few(sentences: Sequence[str]) -> Iterator[str]:
     yield from sentences[:MOST_SAID]
     if len(sentences) > MOST_SAID:
         yield f"and {len(sentences) - MOST_SAID} more like this"
-
-
-def _rfc3339(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -2,8 +2,8 @@
 
 import pytest
 
-from goshop.addresses import parts_of
-from goshop.measurement import MeasurementFailed
+from goshop.addresses import parts_of, require_address
+from goshop.measurement import MeasurementFailed, WrongRequest
 from goshop.target import require_answer
 from tests.loadtests.stand_in import StandIn, served
 
@@ -59,3 +59,20 @@ async def _answer(_request: str):
 def test_a_host_that_cannot_be_looked_up_does_not_answer(host: str) -> None:
     with pytest.raises(MeasurementFailed, match="nothing answers at http://a"):
         require_answer(f"http://{host}")
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("https://me:secret@shop.example.org", "--url holds credentials, and is shown in every report: leave them out"),
+        ("https://me:secret@shop.example.org/?key=1", "--url holds credentials"),
+        ("https://me:secret@[::1", "expected an address such as https://shop.example.org for --url, got one with an @"),
+        ("https://shop.example.org/?key=1", "for --url, got 'https://shop.example.org/?key=1'"),
+        ("https://shop.example.org/#top", "for --url, got"),
+    ],
+)
+def test_what_is_no_address_is_refused_and_no_secret_is_repeated(url, said):
+    with pytest.raises(WrongRequest) as refused:
+        require_address(url, "--url", example="https://shop.example.org", instead="leave them out")
+    assert said in str(refused.value)
+    assert "secret" not in str(refused.value)

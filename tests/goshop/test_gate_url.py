@@ -161,6 +161,7 @@ def test_where_nothing_answers_no_load_is_started(specification, tmp_path):
         (["--url", "http://127.0.0.1:1", "--script", "README.md", "--env", "NO_SUCH"], "there is no such variable"),
         (["--url", "http://127.0.0.1:1", "--script", "README.md", "--env", "K6_VUS"], "are k6's options"),
         (["--grafana", "grafana"], "expected an address such as https://grafana.example.org for --grafana"),
+        (["--grafana", "https://me:secret@grafana.example.org"], "--grafana holds credentials"),
     ],
 )
 def test_what_does_not_fit_is_refused_with_one_sentence(arguments, said, tmp_path):
