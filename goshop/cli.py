@@ -14,6 +14,7 @@ from goshop.gate_command import gate
 from goshop.options import fault_option, root_option
 from goshop.slo_commands import slo
 from goshop.streams import open_closed, reader_may_leave
+from goshop.trace_command import trace
 
 EXAMPLES: Final = """
 \b
@@ -74,27 +75,6 @@ def serve(name: str, environment: str) -> None:
         service.run(name, settings)
 
 
-@main.command()
-@click.argument("trace_id", metavar="ID")
-@click.option(
-    "--run", "folder", type=click.Path(path_type=Path), help="Look in this run only (by default: in all, newest first)."
-)
-@root_option
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
-def trace(trace_id: str, folder: Path | None, root: Path, *, as_json: bool) -> None:
-    """Draw one request across all services, with its log lines in order of time.
-
-    ID is what answers carry in `x-trace-id`, or the beginning of it.
-    """
-    with explained():
-        from goshop.trace import TraceNotFound, run_trace  # noqa: PLC0415 - see the module
-
-        try:
-            run_trace(trace_id, folder=folder, root=root, machine=as_json)
-        except TraceNotFound as error:
-            raise Misuse(str(error)) from None
-
-
 DRILL_EXAMPLES: Final = """
 \b
 Examples:
@@ -128,3 +108,4 @@ def drill(names: tuple[str, ...], root: Path, *, as_json: bool) -> None:
 
 main.add_command(gate)
 main.add_command(slo)
+main.add_command(trace)

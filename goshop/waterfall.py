@@ -44,11 +44,14 @@ def print_trace(trace: Trace, console: Console | None = None) -> None:
     out = console or _stdout()
     palette = _palette(trace)
     out.print(_title(trace), soft_wrap=True)
-    if trace.spans:
-        out.print(_waterfall(trace.spans, palette, ascii_only=out.options.ascii_only))
+    spans = trace.spans or ()
+    if spans:
+        out.print(_waterfall(spans, palette, ascii_only=out.options.ascii_only))
     for missing in trace.missing:
         out.print(_warning(missing), soft_wrap=True)
-    if not trace.spans:
+    for remark in trace.remarks:
+        out.print(Text(f"! {plain(remark)}", "yellow"), soft_wrap=True)
+    if trace.spans is not None and not spans:
         out.print(Text("! no span of this trace was written: only log lines", "yellow"), soft_wrap=True)
     if trace.lines:
         out.print()
@@ -62,27 +65,28 @@ def _stdout() -> Console:
 
 
 def _palette(trace: Trace) -> dict[str, str]:
-    services = dict.fromkeys([*(span.service for span in trace.spans), *(_service(line) for line in trace.lines)])
+    services = dict.fromkeys([*(span.service for span in trace.spans or ()), *(_service(line) for line in trace.lines)])
     return {service: COLOURS[index % len(COLOURS)] for index, service in enumerate(services)}
 
 
 def _title(trace: Trace) -> Text:
-    services = len({span.service for span in trace.spans})
-    length = _milliseconds(
-        max((s.end_ns for s in trace.spans), default=0) - min((s.start_ns for s in trace.spans), default=0)
-    )
-    began = datetime.fromtimestamp(_start(trace), UTC) if trace.spans else None
+    spans = trace.spans or ()
     title = Text.assemble(("trace ", "bold"), (trace.trace_id, "bold"))
-    if began is not None:
-        title.append(f"  {began:%Y-%m-%d %H:%M:%S.%f} UTC  {length}  {len(trace.spans)} spans of {services} services")
-    return title.append(f"\nrun {plain(trace.run)}", "dim")
+    if spans:
+        services = len({span.service for span in spans})
+        length = max(span.end_ns for span in spans) - min(span.start_ns for span in spans)
+        began = datetime.fromtimestamp(_start(trace), UTC)
+        title.append(
+            f"  {began:%Y-%m-%d %H:%M:%S.%f} UTC  {_milliseconds(length)}  {len(spans)} spans of {services} services"
+        )
+    return title.append(f"\n{plain(trace.source)}", "dim")
 
 
 def _start(trace: Trace) -> float:
     """Return when the trace began, in unix seconds."""
     if trace.spans:
         return min(span.start_ns for span in trace.spans) / 1e9
-    return _time(trace.lines[0]) or 0.0
+    return (_time(trace.lines[0]) if trace.lines else None) or 0.0
 
 
 def _waterfall(spans: Sequence[SpanRecord], palette: Mapping[str, str], *, ascii_only: bool) -> Table:

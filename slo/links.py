@@ -16,6 +16,8 @@ from slo.verdict import Link, Traces
 
 TEMPO: Final = "tempo"
 LOKI: Final = "loki"
+# What every line of the services has in Loki (loki/promtail.yaml).
+LOG_STREAM: Final = 'job="backend-app"'
 # What belongs to a run begins and ends a little outside of it: a scrape, a rate's first point, a span that is exported late.
 MARGIN_SECONDS: Final = 30
 # Lines at this level are what one looks for first.
