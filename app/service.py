@@ -22,7 +22,7 @@ from redis.asyncio import BlockingConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from app import fault_injection
+from app import fault_injection, log_file
 from app.config import Http, ServiceName, Settings, split
 from app.db import Pool, migrate, open_pool
 from app.discovery import StaticDiscovery
@@ -118,6 +118,7 @@ def create_service(
 def run(name: str, settings: Settings) -> None:
     """Run the service `app.<name>` until SIGTERM or SIGINT."""
     service: Service = import_module(f"app.{name}").app
+    log_file.begin(name, settings.logs)
     uvloop.run(serve(service, settings))
 
 
@@ -197,6 +198,8 @@ def _open_redis(settings: Settings, service: str, faults: Faults) -> TracedRedis
 
 async def _start_background(stack: AsyncExitStack, service: Service, resources: Resources) -> None:
     loops: list[Background] = [_watch_loop, *service.background]
+    if resources.settings.logs.folder:
+        loops.append(partial(_keep_log_bounded, service.name))
     if resources.faults:
         logger.warning("faults are configured: %s", resources.settings.faults)
         fault_injection.arm_on_signal(resources.faults)
@@ -207,6 +210,10 @@ async def _start_background(stack: AsyncExitStack, service: Service, resources: 
 
 async def _watch_loop(_resources: Resources) -> None:
     await watch_event_loop_lag()
+
+
+async def _keep_log_bounded(name: str, resources: Resources) -> None:
+    await log_file.keep_bounded(name, resources.settings.logs)
 
 
 async def _keep_running(body: Background, resources: Resources) -> None:
