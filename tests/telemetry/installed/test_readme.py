@@ -88,8 +88,15 @@ async def main():
 asyncio.run(main())
 """
 OTHERS = "provider.get_tracer('others').start_span('theirs').end()\nprovider.shutdown()\n"
+AT_0 = """
+from prometheus_client import REGISTRY
+telemetry.metrics.http_duration["GET", "/items", "200"].observe(1)
+labels = {"method": "GET", "endpoint": "/items", "status_code": "503"}
+assert REGISTRY.get_sample_value("http_request_duration_seconds_count", labels) == 0
+"""
 # Heading of the snippet, what stands before and behind it, and the spans that come of it.
 PROGRAMS = {
+    "First errors": ("", AT_0 + FLUSH, []),
     "Spans and lines of your own": ("", "assert total([1, 2]) == 3\n" + FLUSH, ["prices.total"]),
     "PostgreSQL by psycopg": (BEGIN, DATABASE + FLUSH, ["SELECT items"]),
     "Redis and Valkey by redis-py": (BEGIN, REDIS + FLUSH, ["PIPELINE", "GET"]),
@@ -214,7 +221,7 @@ def test_the_metrics_and_labels_are_those_of_the_conventions():
     known = {
         value
         for value in metrics.values()
-        if re.fullmatch(r"\w+_(seconds|total|in_progress|connections|queued)", value)
+        if re.fullmatch(r"\w+_(seconds|total|in_progress|connections|connections_max|queued|waiting)", value)
     }
     assert said.keys() == known - {c.RATE_LIMIT_UNAVAILABLE}
     assert tuple(said[c.HTTP_REQUEST_DURATION]) == c.HTTP_LABELS
@@ -239,6 +246,8 @@ def test_the_bounds_and_buckets_are_the_real_ones():
     for buckets in (c.HTTP_BUCKETS, c.INTERNAL_BUCKETS):
         assert " ".join(f"{edge:g}" for edge in buckets) in text
     assert f"At most {LABEL_SETS:,} label sets" in text
+    sizes = re.findall(r"(\d+) series of a route, (\d+) of a method", SECTIONS["First errors"])
+    assert sizes == [tuple(str(len(buckets) + 3) for buckets in (c.HTTP_BUCKETS, c.INTERNAL_BUCKETS))]
     policies = re.sub(r"\s+", " ", SECTIONS["Policies"])
     limits = QueueLimits()
     assert f"{limits.spans:,} and of {limits.bytes // 2**20} MiB; a thread sends {limits.batch} at a time" in policies
