@@ -136,15 +136,21 @@ class Pools(Collector):
         self.pools: WeakSet[Any] = WeakSet()
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the gauge, when there are pools."""
+        """Yield the gauges, when there are pools."""
         stats = [pool.get_stats() for pool in self.pools]
         if not stats:
             return
-        idle = sum(s.get("pool_available", 0) for s in stats)
+        # psycopg_pool leaves out what is 0.
+        size, idle, most, waiting = (
+            sum(each.get(key, 0) for each in stats)
+            for key in ("pool_size", "pool_available", "pool_max", "requests_waiting")
+        )
         gauge = GaugeMetricFamily(c.DB_POOL_CONNECTIONS, "Database connections by state.", labels=c.POOL_LABELS)
-        gauge.add_metric([c.POOL_USED], sum(s.get("pool_size", 0) for s in stats) - idle)
+        gauge.add_metric([c.POOL_USED], size - idle)
         gauge.add_metric([c.POOL_IDLE], idle)
         yield gauge
+        yield GaugeMetricFamily(c.DB_POOL_CONNECTIONS_MAX, "Database connections that there may be.", value=most)
+        yield GaugeMetricFamily(c.DB_POOL_REQUESTS_WAITING, "Who waits for a database connection.", value=waiting)
 
 
 class Metrics:

@@ -36,6 +36,8 @@ EXPORTED: Final = {
     c.DB_QUERY_ERRORS: Exported(c.DB_ERROR_LABELS),
     c.REDIS_COMMAND_DURATION: Exported(c.REDIS_LABELS, c.INTERNAL_BUCKETS),
     c.DB_POOL_CONNECTIONS: Exported(c.POOL_LABELS, counts=False),
+    c.DB_POOL_CONNECTIONS_MAX: Exported(counts=False),
+    c.DB_POOL_REQUESTS_WAITING: Exported(counts=False),
     c.DB_POOL_WAIT: Exported((), c.INTERNAL_BUCKETS),
     c.EVENT_LOOP_LAG: Exported((), c.INTERNAL_BUCKETS),
     c.SPANS_ENDED: Exported(),

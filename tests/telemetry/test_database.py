@@ -167,14 +167,17 @@ async def test_a_free_connection_is_observed_and_leaves_no_span(pool: Any, telem
     assert [span.name for span in spans] == ["SELECT one"]
     assert 'db_pool_connections{state="used"} 1.0' in gauge
     assert 'db_pool_connections{state="idle"} 0.0' in gauge
+    assert "db_pool_connections_max 1.0" in gauge
+    assert "db_pool_requests_waiting 0.0" in gauge
     assert telemetry.metrics.pool_wait._sum.get() < 1
 
 
-async def test_a_connection_that_was_waited_for_is_a_span(pool: Any, eventually: Any):
+async def test_a_connection_that_was_waited_for_is_a_span(pool: Any, telemetry: Any, eventually: Any):
     lent, spans = pool
     connection = await lent.getconn()
     waiting = asyncio.create_task(lent.getconn(timeout=5.0))
     await eventually(lambda: lent.get_stats().get("requests_waiting"))
+    assert "db_pool_requests_waiting 1.0" in metrics_response("", telemetry.metrics.registry)[0].decode()
     await lent.putconn(connection)
     await lent.putconn(await waiting)
     (span,) = spans
