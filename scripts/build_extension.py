@@ -9,6 +9,7 @@ import shutil
 import sys
 import sysconfig
 import tempfile
+from contextlib import chdir
 from pathlib import Path
 
 from Cython.Build import cythonize
@@ -26,9 +27,10 @@ class NoCompiler(Exception):
 
 
 def copy_sources(folder: Path) -> Path:
-    """Copy what is compiled, and note what it was made from; returns the path of the copy."""
+    """Copy what is compiled into a new folder, and note what it was made from; returns the path of the copy."""
     from telemetry.compiled import sources_digest  # noqa: PLC0415 - beside this script, see above
 
+    folder.mkdir()
     for path in (PACKAGE / f"{NAME}.pyx", *PACKAGE.glob("*.pxi")):
         shutil.copy(path, folder)
     source = folder / f"{NAME}.pyx"
@@ -50,8 +52,9 @@ def build(folder: Path) -> Path:
     """Compile into `folder`; returns the extension's path. Raises `NoCompiler`."""
     require_compiler()
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as name:
-        source = copy_sources(Path(name))
+    # From there: the names of sources get into tracebacks, and a folder's that changes would change the extension.
+    with tempfile.TemporaryDirectory() as name, chdir(name):
+        source = copy_sources(Path(PACKAGE.name))
         modules = cythonize([Extension(f"telemetry.{NAME}", [str(source)], extra_compile_args=["-g0"])], quiet=True)
         command = build_ext(Distribution({"ext_modules": modules}))
         command.build_lib, command.build_temp = f"{name}/lib", f"{name}/temp"

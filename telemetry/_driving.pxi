@@ -1,16 +1,25 @@
 """What is awaited for a request, for `_hotpath.pyx`: a step of the application is one call in C.
 
 A coroutine would be a generator with a frame of its own for each; what the event loop is asked for passes through here
-untouched, and so does what it answers, an exception thrown in included.
+untouched, and so does what it answers, an exception thrown in included. Whoever drives one finds what a coroutine does: begun by
+its first step, driven by one at a time, and once.
 """
 
 cdef object _RETURNED = object()
+
+cdef enum:
+    # As `inspect.getcoroutinestate` names them.
+    CREATED
+    RUNNING
+    SUSPENDED
+    CLOSED
 
 
 cdef class Driven:
     """An awaitable that passes on what another one awaits, and does something once that is over."""
 
-    cdef object inner
+    cdef object inner, error, traceback
+    cdef int state
 
     cdef object begin(self):
         """Return the coroutine to drive; called by the first step."""
@@ -19,27 +28,74 @@ cdef class Driven:
         """The coroutine has returned; true when all is done, false when there is another one to drive."""
         return True
 
-    cdef bint raised(self, error) except -1:
-        """The coroutine has raised; true when that is to be raised, false when there is another one to drive."""
+    cdef bint raised(self) except -1:
+        """The coroutine has raised `error`; true when that is to be raised, false when there is another one to drive."""
         return True
 
     def __await__(self):
+        if self.state == SUSPENDED:
+            raise RuntimeError("coroutine is being awaited already")
         return self
 
     def __next__(self):
-        told = self.step(None)
+        told = self.step(None, None)
         if told is _RETURNED:
             raise StopIteration
         return told
 
     def send(self, value):
-        told = self.step(value)
+        told = self.step(value, None)
         if told is _RETURNED:
             raise StopIteration
         return told
 
-    cdef object step(self, value):
+    def throw(self, *thrown):
+        told = self.step(None, thrown)
+        if told is _RETURNED:
+            raise StopIteration
+        return told
+
+    def close(self):
+        if self.state == CREATED:
+            self.state = CLOSED
+        if self.state == CLOSED:
+            return
+        try:
+            self.throw(GeneratorExit)
+        except (GeneratorExit, StopIteration):
+            return
+        raise RuntimeError("coroutine ignored GeneratorExit")
+
+    def __del__(self):
+        if self.state == CREATED:
+            PyErr_WarnFormat(RuntimeWarning, 1, "coroutine '%s' was never awaited", <const char*>"RequestRecord.send")
+        elif self.state == SUSPENDED:
+            self.close()
+
+    cdef object step(self, value, thrown):
         """Drive the coroutine, and what follows it, to what the event loop is asked for; `_RETURNED` at the end."""
+        cdef object told = _RETURNED
+        cdef bint created = self.state == CREATED
+        if self.state == RUNNING:
+            raise ValueError("coroutine already executing")
+        if self.state == CLOSED:
+            raise RuntimeError("cannot reuse already awaited coroutine")
+        self.state = RUNNING
+        try:
+            if thrown is None:
+                told = self.drive(value)
+            elif created:
+                # What has not begun never will; a coroutine that has not either says how that goes.
+                awaiting(None).throw(*thrown)
+            else:
+                told = self.drive_thrown(thrown)
+        finally:
+            self.state = CLOSED if told is _RETURNED else SUSPENDED
+        if self.error is not None and told is _RETURNED:
+            self.raise_error()
+        return told
+
+    cdef object drive(self, value):
         cdef PyObject* told = NULL
         while True:
             try:
@@ -49,37 +105,43 @@ cdef class Driven:
                     return taken(told)
                 Py_DECREF(<object>told)
             except BaseException as error:
-                if self.raised(error):
-                    raise
+                self.keep(error)
+                if self.raised():
+                    return _RETURNED
             else:
                 if self.returned():
                     return _RETURNED
             value = None
 
-    def throw(self, *thrown):
+    cdef object drive_thrown(self, tuple thrown):
         try:
-            if self.inner is None:
-                self.inner = self.begin()
+            if thrown[0] is GeneratorExit or isinstance(thrown[0], GeneratorExit):
+                # Closed from the inside out, as coroutines are: one that goes on is an error of the next.
+                self.inner.close()
+                raise GeneratorExit
             return self.inner.throw(*thrown)
         except StopIteration:
             over = self.returned()
         except BaseException as error:
-            over = self.raised(error)
-            if over:
-                raise
-        told = _RETURNED if over else self.step(None)
-        if told is _RETURNED:
-            raise StopIteration
-        return told
+            self.keep(error)
+            over = self.raised()
+        return _RETURNED if over else self.drive(None)
 
-    def close(self):
-        if self.inner is None:
-            return
-        try:
-            self.throw(GeneratorExit)
-        except (GeneratorExit, StopIteration):
-            return
-        raise RuntimeError("coroutine ignored GeneratorExit")
+    cdef int keep(self, error) except -1:
+        self.error = error
+        # The outermost frame is the one above, which says nothing.
+        traceback = error.__traceback__
+        self.traceback = None if traceback is None else traceback.tb_next
+        return 0
+
+    cdef int raise_error(self) except -1:
+        """Raise what was raised, as it came: `raise` would make what somebody further out handles its context."""
+        error, self.error = self.error, None
+        traceback, self.traceback = self.traceback, None
+        if isinstance(error, StopIteration):
+            raise RuntimeError("coroutine raised StopIteration") from error
+        PyErr_Restore(owned(type(error)), owned(error), NULL if traceback is None else owned(traceback))
+        return -1
 
 
 @cython.final
@@ -92,8 +154,6 @@ cdef class Answer(Driven):
 
     cdef object begin(self):
         request = self.request
-        if request is None:
-            raise RuntimeError("cannot reuse already awaited coroutine")
         return coroutine_of(request._send(self.message if self.last else request.with_headers(self.message)))
 
     cdef bint returned(self) except -1:
@@ -105,7 +165,7 @@ cdef class Answer(Driven):
             request.started_answer(self.message)
         return True
 
-    cdef bint raised(self, error) except -1:
+    cdef bint raised(self) except -1:
         self.request = self.inner = None
         return True
 
@@ -115,45 +175,45 @@ cdef class Serving(Driven):
     """A request on its way through the application: what `TelemetryMiddleware.__call__` does, step by step."""
 
     cdef RequestCore request
-    cdef object app, token
-    cdef bint concluding
+    cdef object layer, receive, send_on, token
+    cdef dict scope
+    cdef bint answering, failing
 
     cdef object begin(self):
-        request = self.request
-        if request is None:
-            raise RuntimeError("cannot reuse already awaited coroutine")
+        cdef RequestCore request = new(self.layer.usual)
+        request.take(self.layer, self.scope, self.receive, self.send_on)
+        self.scope[SCOPE_KEY] = self.request = request
         context = request.start_span()
         self.token = attach(context) if _context_of_task is None else _context_of_task.set(context)
-        return coroutine_of(self.app(request.scope, request.receive, request.send))
+        return coroutine_of(self.layer.app(self.scope, request.receive, request.send))
 
     cdef bint returned(self) except -1:
-        if self.concluding or self.request.status:
+        if self.answering or self.failing or self.request.status:
             self.leave()
             return True
-        self.conclude(None)
+        self.answering = True
+        self.inner = self.request.answer_defect()
         return False
 
-    cdef bint raised(self, error) except -1:
-        if self.concluding or self.request is None:
+    cdef bint raised(self) except -1:
+        if self.failing or self.request is None:
             self.leave()
             return True
-        self.conclude(error)
+        self.failing = True
+        self.inner = handle(self.request, self.error)
         return False
-
-    cdef int conclude(self, error) except -1:
-        self.concluding = True
-        self.inner = conclude(self.request, error)
 
     cdef int leave(self) except -1:
         request, self.request = self.request, None
         token, self.token = self.token, None
-        self.app = self.inner = None
+        scope, self.scope = self.scope, None
+        self.layer = self.receive = self.send_on = self.inner = None
         if request is None:
             return 0
         request.finish()
         if token is not None:
             leave_context(token)
-        request.scope.pop(SCOPE_KEY, None)
+        scope.pop(SCOPE_KEY, None)
         request.let_go()
 
 
@@ -173,6 +233,12 @@ cdef int leave_context(token) except -1:
             return 0
     detach(token)
     return 0
+
+
+cdef inline PyObject* owned(thing):
+    """Return what somebody else may have."""
+    Py_INCREF(thing)
+    return <PyObject*>thing
 
 
 cdef inline object taken(PyObject* owned):

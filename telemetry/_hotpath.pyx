@@ -14,7 +14,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from cpython.dict cimport PyDict_GetItemWithError, PyDict_SetItem
 from cpython.mem cimport PyMem_Free
 from cpython.object cimport PyObject, PyTypeObject
-from cpython.ref cimport Py_DECREF
+from cpython.ref cimport Py_DECREF, Py_INCREF
 from cpython.unicode cimport PyUnicode_DecodeASCII
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, strlen
@@ -29,7 +29,7 @@ from opentelemetry import propagate
 from opentelemetry.context import Context, attach, detach
 from opentelemetry.context.contextvars_context import ContextVarsRuntimeContext
 
-from .serving import FASTAPI_KEY, SCOPE_KEY, awaiting, conclude
+from .serving import FASTAPI_KEY, SCOPE_KEY, awaiting, handle
 from . import access, histogram, http, otlp, output, propagation, request
 from .logs import json_text
 from .output import LineOutput
@@ -38,6 +38,8 @@ from .shapes import SERVER_ERROR as _SERVER_ERROR
 
 cdef extern from "Python.h":
     int PyCoro_CheckExact(object)
+    void PyErr_Restore(PyObject* type, PyObject* error, PyObject* traceback)
+    int PyErr_WarnFormat(object category, Py_ssize_t stack_level, const char* format, ...) except -1
     int PyIter_Send(object, object, PyObject** told) except -1
     enum: PYGEN_NEXT
     const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size) except NULL
@@ -254,7 +256,9 @@ cdef class RequestCore:
         try:
             headers = get(message, "headers")
             if type(headers) is not list:
-                headers = http.with_list_of_headers(message)["headers"]
+                # Not only its headers: an iterator is used up by now.
+                message = http.with_list_of_headers(message)
+                headers = message["headers"]
             headers = self._headers_of(headers)
         except (AttributeError, LookupError, TypeError):
             return message
@@ -468,15 +472,11 @@ def serve(layer, scope, receive, send):
     ASGI is taken at its word: a scope is a dict, a method a string.
     """
     cdef Serving serving
-    cdef RequestCore request
     if type(scope) is not dict or get(scope, "type") != "http" or SCOPE_KEY in <dict>scope:
         return None
     if type(get(scope, "method")) is not str or layer.recorder.obstacle or get(scope, "path") in layer.excluded:
         return None
     (<dict>scope)[FASTAPI_KEY] = None
-    request = new(layer.usual)
-    request.take(layer, scope, receive, send)
-    (<dict>scope)[SCOPE_KEY] = request
     serving = Serving.__new__(Serving)
-    serving.request, serving.app = request, layer.app
+    serving.layer, serving.scope, serving.receive, serving.send_on = layer, scope, receive, send
     return serving

@@ -97,7 +97,7 @@ class TelemetryMiddleware:
             scope[SCOPE_KEY] = None
             await self.app(scope, receive, send)
             return
-        request = scope[SCOPE_KEY] = self._kind(scope, http=http)(self, scope, receive, send)
+        request = scope[SCOPE_KEY] = self._kind(http=http)(self, scope, receive, send)
         token = None
         try:
             token = attach(request.start_span())
@@ -116,13 +116,11 @@ class TelemetryMiddleware:
             scope.pop(SCOPE_KEY, None)
             request.let_go()
 
-    def _kind(self, scope: Scope, *, http: bool) -> type[RequestRecord]:
+    def _kind(self, *, http: bool) -> type[RequestRecord]:
         if self.recorder.obstacle:
             return SdkRequest if http else SdkHandshake
-        if not http:
-            return Handshake
-        # The compiled one takes ASGI at its word: a scope is a dict, a method a string.
-        return self.usual if type(scope) is dict and type(scope.get("method")) is str else SlottedRequest
+        # Those that are compiled have been served.
+        return SlottedRequest if http else Handshake
 
     def _flushing(self, send: Send) -> Send:
         """Export what is queued before the server learns that the application has stopped: it may end at once then."""

@@ -17,15 +17,15 @@ async def awaiting(awaitable: Awaitable[Any]) -> Any:
     return await awaitable
 
 
-async def conclude(request: RequestRecord, error: BaseException | None) -> None:
-    """End a request whose application has raised `error`, or has returned without an answer; raises what there is to raise."""
+async def handle(request: RequestRecord, error: BaseException) -> None:
+    """Note what left the application while it is the exception being handled; does not raise it."""
+    context, traceback = error.__context__, error.__traceback__
     try:
-        if error is not None:
-            raise error  # noqa: TRY301 - it was raised elsewhere, and goes the way of one that is raised here
-        await request.answer_defect()
-    except BaseException as raised:
+        raise error  # noqa: TRY301 - it was raised elsewhere, and goes the way of one that is raised here
+    except BaseException as raised:  # noqa: BLE001 - whoever drives this raises it on
+        # `raise` has written to both; the exception is to go on as it came.
+        raised.__context__, raised.__traceback__ = context, traceback
         await request.failed(raised)
-        raise
     finally:
         # Else this frame and the exception's traceback hold each other.
-        del error
+        del error, context, traceback

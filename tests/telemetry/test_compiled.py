@@ -1,7 +1,11 @@
 """The compiled request path: taken where it is to be, left out aloud where it cannot be, and byte for byte the pure one."""
 
 import logging
+import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -135,14 +139,20 @@ def test_a_usual_request_takes_the_compiled_path_and_no_other(hotpath: Any, monk
     def never(*_: Any) -> Any:
         raise AssertionError("a usual request goes the unusual way")
 
-    for name in ("start_span", "send", "finish", "end_span"):
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    for name in ("start_span", "send", "finish", "end_span", "_start_answer", "_end_answer"):
         monkeypatch.setattr(RequestRecord, name, never)
+    for name in ("_kind", "_flushing"):
+        monkeypatch.setattr(TelemetryMiddleware, name, never)
+    monkeypatch.setattr(compiled, "Request", compiled_request(hotpath))
     told = Told()
+    layer = TelemetryMiddleware(app, told.telemetry)
     for sent in (USUAL, USUAL[:2], [(b"host", b"shop.test"), *USUAL[1:]]):
-        request = told.request(compiled_request(hotpath), {"path": "/", "method": "GET", "headers": sent})
-        run(request.send({"type": "http.response.start", "status": 200, "headers": []}))
-        run(request.send({"type": "http.response.body", "body": b""}))
-        assert request.finished
+        scope = {"type": "http", "path": "/", "method": "GET", "headers": sent, "http_version": "1.1", "scheme": "http"}
+        run(layer(scope, _nothing, _nothing))
     assert (len(told.lines), len(told.spans)) == (3, 3)
     told.telemetry.shutdown()
 
@@ -162,6 +172,53 @@ def test_headers_that_the_application_takes_away_were_read_before(
         told.lines.clear()
         peers.append(b"shop.test" in told.spans.pop())
     assert peers == [True, True]
+
+
+_OTHER_CONTEXT = """
+import asyncio, importlib.util, sys
+from opentelemetry import context, trace
+from opentelemetry.context.contextvars_context import ContextVarsRuntimeContext
+
+class Elsewhere(ContextVarsRuntimeContext):
+    attached = 0
+    def attach(self, around):
+        Elsewhere.attached += 1
+        return super().attach(around)
+
+context._RUNTIME_CONTEXT = Elsewhere()
+from telemetry import TelemetryMiddleware, compiled
+from telemetry.testing import fresh_telemetry
+spec = importlib.util.spec_from_file_location("telemetry._hotpath", sys.argv[1])
+extension = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(extension)
+compiled.Request = compiled.compiled_request(extension)
+
+async def nothing(*_):
+    return None
+
+async def app(scope, receive, send):
+    print(trace.get_current_span().get_span_context().is_valid)
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body"})
+
+telemetry, logs = fresh_telemetry()
+layer = TelemetryMiddleware(app, telemetry)
+asyncio.run(layer({"type": "http", "method": "GET", "path": "/", "headers": []}, nothing, nothing))
+print(Elsewhere.attached, len(logs.lines), trace.get_current_span().get_span_context().is_valid)
+telemetry.shutdown()
+"""
+
+
+def test_a_context_that_is_kept_elsewhere_is_entered_and_left_there(hotpath: Any):
+    command = [sys.executable, "-c", _OTHER_CONTEXT, hotpath.__file__]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.stdout.split("\n")[:2] == ["True", "1 1 False"], done.stderr
+
+
+def test_an_extension_says_nothing_of_where_it_was_built(hotpath: Any):
+    content = Path(hotpath.__file__).read_bytes()
+    assert b"telemetry/_driving.pxi" in content
+    assert tempfile.gettempdir().encode() not in content
 
 
 @pytest.fixture
