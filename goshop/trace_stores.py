@@ -63,7 +63,8 @@ def find_in_stores(prefix: str, where: Stores) -> Trace:
     if not spans and not lines:
         if search.problems:
             raise search.problems[0]
-        raise TraceNotFound(f"no trace {trace_id}: {where.named} {search.period}")
+        know = "do not know it" if where.spans and where.logs else "does not know it"
+        raise TraceNotFound(f"no trace {trace_id}: {where.named} {know}{search.period}")
     return Trace(trace_id, f"from {where.named}", None if spans is None else by_start(spans), lines, search.remarks)
 
 
@@ -79,7 +80,7 @@ class _Search:
     @property
     def period(self) -> str:
         """What was searched, in words."""
-        return "does not know it" if self._where.logs is None else f"(logs of {self._where.hours:g} h) do not know it"
+        return "" if self._where.logs is None else f" (logs of the last {self._where.hours:g} h)"
 
     def whole(self, prefix: str) -> str:
         """Return the id that begins so: only log lines can be looked up by a part of it."""
@@ -91,7 +92,7 @@ class _Search:
         found = loki.fetch(self._where.logs, prefix, *self._recent())
         ids = sorted({str(line[names.LOG_TRACE_ID]) for line in found.records})
         if not ids:
-            raise TraceNotFound(f"no line of {self._where.logs.url} has an id that begins with {prefix}: {self.period}")
+            raise TraceNotFound(f"no line of {self._where.logs.url} has an id that begins with {prefix}{self.period}")
         if len(ids) > 1:
             raise TraceNotFound(several(prefix, ids, self._where.logs.url))
         return ids[0]

@@ -108,15 +108,20 @@ def _record(span: "Span", service: str) -> SpanRecord:
         parent_id=span.parent_span_id.hex(),
         service=service,
         name=span.name,
-        kind=_KINDS[span.kind],
+        kind=_spelled(_KINDS, span.kind),
         start_ns=span.start_time_unix_nano,
         end_ns=span.end_time_unix_nano,
-        status=_STATUSES[span.status.code],
+        status=_spelled(_STATUSES, span.status.code),
         status_message=span.status.message,
         attributes=_attributes(span.attributes),
         events=tuple(SpanEvent(e.name, e.time_unix_nano, _attributes(e.attributes)) for e in span.events),
         links=tuple(link.trace_id.hex() for link in span.links),
     )
+
+
+def _spelled(names: tuple[str, ...], number: int) -> str:
+    """Return what a number of an enumeration is called; one that a later version of OTLP knows is the first: not known."""
+    return names[number] if 0 <= number < len(names) else names[0]
 
 
 def _attributes(pairs: "Iterable[KeyValue]") -> dict[str, Any]:

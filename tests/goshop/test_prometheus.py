@@ -1,17 +1,15 @@
 """A Prometheus that is slow, dead, full of lies or behind a lock: each is one sentence, and never a number."""
 
 import json
-import socket
 import time
-from contextlib import contextmanager
 from dataclasses import replace
-from threading import Thread
 
 import pytest
 
 from goshop.measurement import WrongRequest
 from goshop.ports import reserve
 from goshop.prometheus import PrometheusError, connect, matchers_of
+from tests.goshop.answering import drip, speaking
 from tests.goshop.replay import prometheus
 
 NONE = {}
@@ -116,38 +114,6 @@ def test_all_questions_together_have_an_end():
         assert 0 < server.deadline - time.monotonic() <= 600
         with pytest.raises(PrometheusError, match="has not answered all that was asked within 600 s"):
             replace(server, deadline=time.monotonic()).vector("x", 1.0)
-
-
-@contextmanager
-def speaking(say):
-    """Answer the first connection with whatever `say` does to it."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-
-        def serve():
-            connection, _ = server.accept()
-            with connection:
-                try:
-                    say(connection)
-                except OSError:
-                    return
-
-        thread = Thread(target=serve, daemon=True)
-        thread.start()
-        yield f"http://127.0.0.1:{server.getsockname()[1]}"
-        thread.join(5)
-
-
-def drip(connection):
-    """Send a byte of an endless head ten times a second: no time-out between two bytes ends that."""
-    connection.sendall(b"HTTP/1.1 200 OK\r\nX: ")
-    until = time.monotonic() + 1
-    connection.settimeout(0.1)
-    while time.monotonic() < until:
-        connection.sendall(b"x")
-        try:
-            connection.recv(1 << 16)
-        except TimeoutError:
-            continue
 
 
 @pytest.mark.parametrize(
