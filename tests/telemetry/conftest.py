@@ -119,6 +119,11 @@ class World:
             if s.name.endswith("_count") and s.value
         }
 
+    def counted(self, status: int, endpoint: str = "/here") -> float | None:
+        """What is exported of an endpoint's GET requests of a status, None where there is no such series."""
+        values = dict(zip(c.HTTP_LABELS, ("GET", endpoint, str(status)), strict=True))
+        return self.registry.get_sample_value(f"{c.HTTP_REQUEST_DURATION}_count", values)
+
     async def told(self, count: int = 1) -> tuple[SpanRecord, dict[str, Any]]:
         """Wait until requests are told of, check that each is once, and return the last one's span and access line."""
         await until(lambda: len(self.access_lines) >= count)

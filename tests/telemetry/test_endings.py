@@ -67,6 +67,18 @@ async def test_only_an_answer_of_500_and_above_is_an_error(served: Any, status: 
     assert span.status == ("ERROR" if error else "UNSET")
 
 
+async def test_the_failures_of_a_route_are_exported_before_its_first_one(served: Any):
+    async with served(answer(), failures=(503,)) as world:
+        await world.get()
+        await world.told()
+        before = [world.counted(status) for status in (200, 500, 503, 504)]
+    async with served(answer(503), failures=(503,)) as world:
+        await world.get()
+        await world.told()
+        after = [world.counted(status) for status in (200, 500, 503, 504)]
+    assert (before, after) == ([1, 0, 0, None], [None, 0, 1, None])
+
+
 async def test_a_status_may_be_an_enumeration_s(served: Any):
     async def app(_scope: Any, _receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": HTTPStatus.CREATED, "headers": []})
