@@ -8,7 +8,7 @@ LOCKED  = $(UV) pip sync --quiet --require-hashes --python $(BIN)/python
 GO      = $(VENV)/go
 
 .DEFAULT_GOAL := help
-.PHONY: help gate up drill test test-stack go lint generate lock bench compiled soak wheel clean
+.PHONY: help gate up stack stack-down drill test test-stack go lint generate lock bench compiled soak wheel clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -18,6 +18,12 @@ gate: $(VENV)/.gate ## Bring the shop up, load it with k6, print the verdict, le
 
 up: $(VENV)/.gate ## Bring the shop up and keep it until Ctrl-C
 	@$(BIN)/python -m goshop up $(ARGS)
+
+stack: $(VENV)/.gate ## The shop and everything that watches it, by Docker Compose: start, wait, print the links
+	@$(BIN)/python scripts/stack.py up $(ARGS)
+
+stack-down: $(VENV)/.gate ## Stop the stack; its data stays (ARGS=--volumes removes it)
+	@$(BIN)/python scripts/stack.py down $(ARGS)
 
 drill: $(VENV)/.gate ## Inject every known fault and check that the gate finds each
 	@$(BIN)/python -m goshop drill $(ARGS)
