@@ -13,6 +13,12 @@ from typing import Any
 import pytest
 
 from tests.backends.build import COMMANDS, NotBuiltError, built
+from tests.stack import jaeger as jaegers
+from tests.stack import loki as lokis
+from tests.stack import promtail as promtails
+from tests.stack.backend import Backend
+from tests.stack.jaeger import Jaeger
+from tests.stack.loki import Loki
 from tests.stack.prometheus import Prometheus, running
 
 # Taken out: services that a test starts would refuse it as a setting that there is not.
@@ -57,19 +63,94 @@ def start_prometheus(prometheus: Path, tmp_path: Path) -> Iterator[Callable[...,
         yield start
 
 
+@pytest.fixture(scope="session")
+def loki_command(pytestconfig: pytest.Config) -> Path:
+    """The loki of tests/backends/loki, or the one that $LOKI names."""
+    return _command("loki", pytestconfig)
+
+
+@pytest.fixture(scope="session")
+def promtail_command(pytestconfig: pytest.Config) -> Path:
+    """The promtail of tests/backends/promtail, or the one that $PROMTAIL names."""
+    return _command("promtail", pytestconfig)
+
+
+@pytest.fixture(scope="session")
+def jaeger_command(pytestconfig: pytest.Config) -> Path:
+    """The all-in-one of tests/backends/jaeger, or the one that $JAEGER names."""
+    return _command("jaeger", pytestconfig)
+
+
+@pytest.fixture(scope="session")
+def loki(loki_command: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loki]:
+    """A Loki for all tests, on loki/loki.yaml: everybody's lines are in it, so ask for those of your own trace ids."""
+    with lokis.running(loki_command, tmp_path_factory.mktemp("loki") / "server") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def jaeger(jaeger_command: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jaeger]:
+    """A Jaeger for all tests; `jaeger.traces_endpoint` takes spans."""
+    with jaegers.running(jaeger_command, tmp_path_factory.mktemp("jaeger") / "server") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def promtail(
+    promtail_command: Path, loki: Loki, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[Path], Backend]]:
+    """Send a folder of `<service>.log` files to `loki`: `promtail(folder)`, on loki/promtail.yaml, until the session ends."""
+    with ExitStack() as servers:
+
+        def start(logs: Path, **environ: str) -> Backend:
+            folder = tmp_path_factory.mktemp("promtail") / "server"
+            return servers.enter_context(promtails.running(promtail_command, folder, logs, loki.url, **environ))
+
+        yield start
+
+
+@pytest.fixture
+def start_loki(loki_command: Path, tmp_path: Path) -> Iterator[Callable[..., Loki]]:
+    """Start a Loki of one's own, with variables of loki/loki.yaml if given; ended with the test."""
+    number = count()
+    with ExitStack() as servers:
+
+        def start(**environ: str) -> Loki:
+            return servers.enter_context(lokis.running(loki_command, tmp_path / f"loki-{next(number)}", **environ))
+
+        yield start
+
+
+@pytest.fixture
+def start_promtail(promtail_command: Path, tmp_path: Path) -> Iterator[Callable[..., Backend]]:
+    """Start a Promtail of one's own: `start_promtail(logs, loki.url, VARIABLE=…)`; ended with the test."""
+    number = count()
+    with ExitStack() as servers:
+
+        def start(logs: Path, loki_url: str, **environ: str) -> Backend:
+            folder = tmp_path / f"promtail-{next(number)}"
+            return servers.enter_context(promtails.running(promtail_command, folder, logs, loki_url, **environ))
+
+        yield start
+
+
 def _command(name: str, config: pytest.Config) -> Path:
-    if named := os.environ.get(name.upper()):
+    if named := _named(name):
         return Path(named)
     if name in config.stash[reasons]:
         pytest.skip(f"{name} was not built: {config.stash[reasons][name]}")
     return built(name)
 
 
+def _named(name: str) -> str | None:
+    return os.environ.get(name.upper().replace("-", "_"))
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Build what the tests ask for before the first of them: the minutes that this takes are not in a test's time-out."""
-    asked = {name for item in session.items for name in getattr(item, "fixturenames", ())}
-    for name in sorted(asked & COMMANDS.keys()):
-        if session.config.option.collectonly or os.environ.get(name.upper()):
+    asked = {name.removesuffix("_command") for item in session.items for name in getattr(item, "fixturenames", ())}
+    for name in sorted({name.replace("_", "-") for name in asked} & COMMANDS.keys()):
+        if session.config.option.collectonly or _named(name):
             continue
         try:
             built(name)
