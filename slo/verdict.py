@@ -127,11 +127,12 @@ class Traces(msgspec.Struct, frozen=True):
 
 
 class Link(msgspec.Struct, frozen=True):
-    """Where to look further: an absolute address that holds the time of the run."""
+    """Where to look further: an absolute address that holds the time of the run; `trace_id` is "" for all of its requests."""
 
     kind: Literal["dashboard", "traces", "logs"]
     title: str
     url: str
+    trace_id: str = ""
 
 
 class Ratio(msgspec.Struct, frozen=True):

@@ -1,6 +1,7 @@
 """The verdict as Markdown: short enough for a CI job's summary, readable in a terminal as it is."""
 
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 
 from slo.evidence import Evidence
 from slo.report import budgets, comparison, figures
@@ -143,8 +144,9 @@ def _links(verdict: Verdict) -> Iterator[str]:
     yield ""
     yield "## Look further"
     yield ""
-    for link in verdict.links:
-        yield f"- [{markdown(link.title)}](<{address(link.url)}>)"
+    # A request's links share a line.
+    for _, together in groupby(verdict.links, key=lambda link: link.trace_id or link.url):
+        yield f"- {', '.join(f'[{markdown(link.title)}](<{address(link.url)}>)' for link in together)}"
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
