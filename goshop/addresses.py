@@ -5,7 +5,8 @@ from urllib.parse import SplitResult, urlsplit
 
 import httpx
 
-from goshop.measurement import WrongRequest
+from goshop.measurement import WrongRequest, tell
+from loadtests.seed import is_loopback
 
 _SCHEMES: Final = frozenset({"http", "https"})
 
@@ -39,3 +40,15 @@ def require_address(url: str, option: str, *, example: str, instead: str) -> Non
     if address is None or address.query or address.fragment:
         got = "one with an @ in it" if "@" in url else repr(url)
         raise WrongRequest(f"expected an address such as {example} for {option}, got {got}")
+
+
+def tell_unencrypted(url: str, secrets: str) -> None:
+    """Say aloud that secrets ("the credentials of ...") cross a network as they are, where the address is such a one.
+
+    It is not refused: a mesh of services, or a tunnel, encrypts what is plain http to us.
+    """
+    if urlsplit(url).scheme == "http" and not is_loopback(url):
+        tell(
+            f"{secrets} go to {url} unencrypted: whoever is on the way can read them, and use them; "
+            "name an address with https://"
+        )

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 import loadtests
+from goshop.addresses import tell_unencrypted
 from goshop.backing import named_servers
 from goshop.interrupts import Interrupts
 from goshop.measurement import Job, MeasurementFailed, WrongRequest, say, tell
@@ -25,7 +26,7 @@ from goshop.revision_shop import RevisionShop, revision_shop
 from goshop.run import RunFolder, RunFolderError
 from goshop.shop import Shop
 from goshop.sides import Side, logged_in_throughout, readable
-from goshop.target import admin_of, require_answer, require_service
+from goshop.target import ADMIN_NAMES, admin_of, require_answer, require_service
 from loadtests import LoadError, Profile
 from loadtests.plan import SCRIPT
 from slo.comparison import DECIDED, Against, compare_pairs, design_for, not_compared, with_baseline
@@ -172,6 +173,8 @@ def _sides(opponent: Opponent, run: RunFolder, root: Path, job: Job) -> Iterator
 def _two_addresses(opponent: Opponent, run: RunFolder, job: Job) -> Sides:
     filled = job.gate.script == SCRIPT
     admin = admin_of(os.environ) if filled else None
+    if filled:
+        tell_unencrypted(opponent.name, ADMIN_NAMES)
     run.state.mkdir(mode=0o700, exist_ok=True)
     data = {turn: run.state / f"{turn}.json" if filled else None for turn in ("baseline", "candidate")}
     return {

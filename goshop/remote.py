@@ -17,7 +17,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from goshop.addresses import require_address
+from goshop.addresses import require_address, tell_unencrypted
 from goshop.measurement import WrongRequest
 from loadtests.seed import is_loopback
 from slo.report.foreign import plain
@@ -161,7 +161,10 @@ def connect(
         raise WrongRequest(f"name the {names.what} with {names.option} URL or {names.variable}")
     example = f"https://{names.what.lower()}.example.org"
     require_address(url, names.option, example=example, instead=names.credentials)
-    return Remote(url.rstrip("/"), names, _headers(names, environ), error=error)
+    headers = _headers(names, environ)
+    if "Authorization" in headers:
+        tell_unencrypted(url, f"the credentials of {names.what}")
+    return Remote(url.rstrip("/"), names, headers, error=error)
 
 
 def _headers(names: Names, environ: Mapping[str, str]) -> dict[str, str]:

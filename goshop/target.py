@@ -14,7 +14,7 @@ from typing import Final
 import httpx
 
 import loadtests
-from goshop.addresses import require_address
+from goshop.addresses import require_address, tell_unencrypted
 from goshop.measurement import Job, MeasurementFailed, WrongRequest, load_facts, say, tell
 from goshop.planning import plan_line
 from goshop.progress import Stage, loading
@@ -28,6 +28,8 @@ from slo.gate import RunFacts
 from slo.gates import Gate
 
 ADMIN_VARIABLES: Final = ("GOSHOP_AUTH__ADMIN_EMAIL", "GOSHOP_AUTH__ADMIN_PASSWORD")
+# What a shop that runs elsewhere is told.
+ADMIN_NAMES: Final = "the name and the password of the shop's admin"
 _ANSWER_SECONDS: Final = 10.0
 _OPTIONS_OF_K6: Final = "K6_"
 
@@ -36,11 +38,14 @@ def require_target(url: str, gate: Gate, variables: tuple[str, ...]) -> None:
     """Make sure that `url` is an address, and that the gate's script can load it; raises `WrongRequest`."""
     require_service(url, "--url")
     _require_variables(gate, variables)
-    if gate.script == SCRIPT and not all(os.environ.get(name) for name in ADMIN_VARIABLES):
+    if gate.script != SCRIPT:
+        return
+    if not all(os.environ.get(name) for name in ADMIN_VARIABLES):
         raise WrongRequest(
             f"{gate.name} loads with the shop's own script, which fills the shop first: name its admin by "
             f"{' and '.join(ADMIN_VARIABLES)}, or another script with --script"
         )
+    tell_unencrypted(url, ADMIN_NAMES)
 
 
 def require_service(url: str, option: str) -> None:

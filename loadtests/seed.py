@@ -9,6 +9,7 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -120,7 +121,11 @@ async def _each(ask: Callable[[T], Awaitable[R]], items: Sequence[T]) -> list[R]
 def is_loopback(url: str) -> bool:
     """Tell whether a URL stays on this machine."""
     host = httpx.URL(url).host
-    return host in {"localhost", "::1"} or host.startswith("127.")
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        # A name, which may begin with 127, too.
+        return False
 
 
 def _emails(mark: str, size: int) -> list[str]:

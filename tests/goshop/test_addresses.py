@@ -3,8 +3,10 @@
 import pytest
 
 from goshop.addresses import parts_of, require_address
+from goshop.gate_options import DEFAULT_GATE
 from goshop.measurement import MeasurementFailed, WrongRequest
-from goshop.target import require_answer
+from goshop.target import ADMIN_VARIABLES, require_answer, require_target
+from slo.openslo.loading import load_gate
 from tests.loadtests.stand_in import StandIn, served
 
 
@@ -76,3 +78,17 @@ def test_what_is_no_address_is_refused_and_no_secret_is_repeated(url, said):
         require_address(url, "--url", example="https://shop.example.org", instead="leave them out")
     assert said in str(refused.value)
     assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [("http://shop.example.org", True), ("https://shop.example.org", False), ("http://localhost:8000", False)],
+)
+def test_the_admins_password_that_crosses_a_network_unencrypted_is_said_aloud(url, told, monkeypatch, capsys):
+    for name in ADMIN_VARIABLES:
+        monkeypatch.setenv(name, "secret")
+    require_target(url, load_gate(DEFAULT_GATE), ())
+    said = capsys.readouterr().err
+    assert said.startswith(f"goshop: the name and the password of the shop's admin go to {url} unencrypted") == told
+    assert bool(said) == told
+    assert "secret" not in said

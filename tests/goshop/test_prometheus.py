@@ -188,6 +188,25 @@ def test_what_cannot_be_meant_is_refused_without_repeating_a_secret(url, environ
     assert "s3cret" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("url", "environ", "told"),
+    [
+        ("http://prometheus.example.org", {"GOSHOP_PROMETHEUS_TOKEN": "s3cret"}, True),
+        ("http://127.example.org:9090", {"GOSHOP_PROMETHEUS_TOKEN": "s3cret"}, True),
+        ("HTTP://10.0.0.1", {"GOSHOP_PROMETHEUS_USER": "me", "GOSHOP_PROMETHEUS_PASSWORD": "s3cret"}, True),
+        ("https://prometheus.example.org", {"GOSHOP_PROMETHEUS_TOKEN": "s3cret"}, False),
+        ("http://127.0.0.1:9090", {"GOSHOP_PROMETHEUS_TOKEN": "s3cret"}, False),
+        ("http://[::1]:9090", {"GOSHOP_PROMETHEUS_TOKEN": "s3cret"}, False),
+        ("http://prometheus.example.org", {}, False),
+    ],
+)
+def test_credentials_that_cross_a_network_unencrypted_are_said_aloud(url, environ, told, capsys):
+    connect(url, environ)
+    said = capsys.readouterr().err
+    whole = f"goshop: the credentials of Prometheus go to {url} unencrypted: whoever is on the way can read them, and use them"
+    assert said == (f"{whole}; name an address with https://\n" if told else "")
+
+
 def test_matchers_are_those_of_promql():
     assert list(map(str, matchers_of(['release="canary"', "pod=~'a.*', zone!=\"b\""]))) == [
         'release="canary"',
