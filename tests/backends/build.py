@@ -59,9 +59,17 @@ def _of_loki(name: str, package: str, version: str) -> Command:
     return Command(name, f"github.com/grafana/loki/v3/{package}", version, said)
 
 
+def _of_alertmanager(name: str) -> Command:
+    said = "-X github.com/prometheus/common/version.Version={version}"
+    return Command("alertmanager", f"github.com/prometheus/alertmanager/cmd/{name}", "0.31.1", said)
+
+
 COMMANDS: Final = {
     "prometheus": _of_prometheus("prometheus"),
     "promtool": _of_prometheus("promtool"),
+    # The last one whose module has the files of its user interface, without which it does not build.
+    "alertmanager": _of_alertmanager("alertmanager"),
+    "amtool": _of_alertmanager("amtool"),
     "loki": _of_loki("loki", "cmd/loki", "3.7.6"),
     "promtail": _of_loki("promtail", "clients/cmd/promtail", "3.6.15"),
     # Its libraries reach into Go's own packages by name, which Go has refused since 1.23.

@@ -1,0 +1,245 @@
+"""What compose/ starts: small enough, safe on a machine that others reach, and in an order that works."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from app import config
+from goshop import embedded
+from tests.compose.model import COMPOSE, FILES, ONCE, ROOT, SHOP, filled, read, services, size
+
+GIGABYTE = 10**9
+NAMES = sorted(services())
+SERVERS = [name for name in NAMES if name != ONCE]
+PASSWORDS = {
+    f"GOSHOP_STACK_{name}_PASSWORD": f"{name.lower()}-secret"
+    for name in ("POSTGRES", "USER", "PRODUCT", "ORDER", "PAYMENT", "REDIS", "ADMIN", "GRAFANA")
+}
+
+
+@pytest.mark.parametrize(("profile", "most"), [("full", 2.5 * GIGABYTE), ("minimal", 1.5 * GIGABYTE)])
+def test_the_memory_limits_add_up_to_what_was_promised(profile, most):
+    assert sum(size(service["mem_limit"]) for service in services(profile).values()) <= most
+
+
+def test_minimal_is_the_shop_with_its_metrics_and_nothing_of_traces_or_logs():
+    assert set(services()) - set(services("minimal")) == {"tempo", "loki", "promtail"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_container_can_neither_write_its_root_nor_gain_rights_nor_fill_the_disk(name):
+    service = services()[name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["pids_limit"] <= 256
+    assert service["logging"]["options"] == {"max-size": "10m", "max-file": "3"}
+    assert not {"privileged", "cap_add", "devices", "pid", "ipc"} & service.keys()
+    user, group = service["user"].split(":")
+    assert int(user) > 0 < int(group)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_image_is_pinned_to_a_version(name):
+    image = services()[name]["image"]
+    assert re.fullmatch(r"[a-z0-9/.-]+:v?\d+\.\d+(\.\d+)?(-[a-z0-9]+)?(@sha256:[0-9a-f]{64})?", image)
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_a_server_says_whether_it_is_well_without_help_of_a_shell_that_it_may_not_have(name):
+    check = services()[name]["healthcheck"]
+    assert check["test"][0] == "CMD"
+    assert re.search(r"\d+s", check["interval"])
+    assert re.search(r"\d+s", check["timeout"])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_port_is_published_on_loopback_only(name):
+    assert [port for port in services()[name].get("ports", []) if not port.startswith("127.0.0.1:")] == []
+
+
+def test_a_published_port_has_a_network_that_publishes_and_others_have_none():
+    internal = {
+        name
+        for path in FILES
+        for name, network in read(path)["networks"].items()
+        if (network or {}).get("internal", False)
+    }
+    assert internal == {"shop", "data", "telemetry"}
+    for service in services().values():
+        assert bool(service.get("ports")) == ("edge" in service.get("networks", []))
+
+
+def test_only_services_reach_the_databases():
+    assert {name for name, service in services().items() if "data" in service.get("networks", [])} == {
+        *SHOP,
+        "postgres",
+        "redis",
+    }
+
+
+def test_every_volume_is_declared_and_what_is_mounted_from_here_is_there_and_read_only():
+    declared = {name for path in FILES for name in read(path)["volumes"]}
+    mounts = [mount for service in services().values() for mount in service.get("volumes", [])]
+    named = {mount.split(":")[0] for mount in mounts if not mount.startswith((".", "$"))}
+    assert named == declared
+    for mount in mounts:
+        if mount.startswith((".", "$")):
+            source, _, mode = filled(mount, {}).split(":")
+            assert (source, (COMPOSE / source).exists(), mode) == (source, True, "ro")
+
+
+def test_every_password_must_be_made_and_none_is_written_down():
+    written = {
+        (name, key): str(value)
+        for name, service in services().items()
+        for key, value in service.get("environment", {}).items()
+        if re.search("PASSWORD|AUTH$|URL$", key) and "ROOT_URL" not in key
+    }
+    assert written
+    for value in written.values():
+        assert re.search(r"\$\{GOSHOP_STACK_\w+_PASSWORD:\?", value)
+    commands = [str(service.get("command", "")) for service in services().values()]
+    assert not [command for command in commands if "${GOSHOP_STACK" in command]
+
+
+def test_each_service_has_a_role_of_its_own_in_the_database():
+    roles = {name: services()[name]["environment"].get("GOSHOP_DB__USER") for name in SHOP}
+    assert roles == {name: None if name == "gateway" else f"goshop_{name}" for name in SHOP}
+
+
+@pytest.mark.parametrize("name", SHOP)
+def test_a_service_is_told_settings_that_there_are_and_finds_the_others(name):
+    service = services()[name]
+    environ = {key: filled(value, PASSWORDS) for key, value in service["environment"].items()}
+    assert service["command"] == ["serve", name, "--env=staging"]
+    settings = config.load("staging", environ=environ)
+    assert settings.listens(name, "internal") == "0.0.0.0:9080"
+    assert settings.db.host == "postgres"
+    # What others call it, it is called here.
+    assert {address.internal for address in settings.services.values()} == {f"{each}:9080" for each in SHOP}
+    assert settings.logs.folder == "/var/log/app"
+
+
+@pytest.mark.parametrize("name", SHOP)
+def test_a_service_is_asked_where_it_listens(name):
+    script = services()[name]["healthcheck"]["test"][-1]
+    assert '"127.0.0.1", 9080' in script
+    assert '"/ready"' in script
+
+
+def test_the_start_order_has_no_circle_and_waits_for_health():
+    needs = {name: service.get("depends_on", {}) for name, service in services().items()}
+    for name, wanted in needs.items():
+        for other, how in wanted.items():
+            assert other in needs
+            expected = "service_completed_successfully" if other == ONCE else "service_healthy"
+            assert (name, other, how["condition"]) == (name, other, expected)
+    order: list[str] = []
+    while len(order) < len(needs):
+        ready = [name for name in needs if name not in order and needs[name].keys() <= set(order)]
+        assert ready, "a circle"
+        order += ready
+
+
+def test_what_watches_starts_in_its_order_and_the_shop_waits_for_none_of_it():
+    needs = {name: set(service.get("depends_on", {})) for name, service in services().items()}
+    watching = {name for name in needs if name in read(FILES[1])["services"]}
+    assert "prometheus" in needs["tempo"] & needs["loki"] & needs["grafana"]
+    assert "loki" in needs["promtail"]
+    assert {"tempo", "loki"} <= needs["grafana"]
+    assert not any(needs[name] & watching for name in needs.keys() - watching)
+
+
+def test_minimal_waits_for_nothing_that_it_leaves_out():
+    there = services("minimal")
+    for service in there.values():
+        absent = {name: how for name, how in service.get("depends_on", {}).items() if name not in there}
+        assert all(how.get("required") is False for how in absent.values())
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """A PostgreSQL of its own that init.sql has prepared."""
+    with embedded.postgres(tmp_path_factory.mktemp("pg"), fsync=False) as server:
+        command = [embedded.postgres_binary("psql"), "--no-psqlrc", "-v", "ON_ERROR_STOP=1", server.conninfo()]
+        environ = os.environ | PASSWORDS
+        script = COMPOSE / "postgres" / "init.sql"
+        subprocess.run([*command, "-f", script], env=environ, check=True, capture_output=True)
+        yield server
+
+
+def connect(server, role: str, database: str) -> psycopg.Connection:
+    service = role.removeprefix("goshop_")
+    password = PASSWORDS[f"GOSHOP_STACK_{service.upper()}_PASSWORD"]
+    return psycopg.connect(host=server.host, port=server.port, user=role, password=password, dbname=database)
+
+
+@pytest.mark.parametrize("service", [name for name in SHOP if name != "gateway"])
+def test_a_service_owns_its_database_and_reads_no_other(prepared, service):
+    with connect(prepared, f"goshop_{service}", f"goshop_{service}") as conn:
+        conn.execute("CREATE TABLE mine (id int)")
+    other = "order" if service != "order" else "user"
+    with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
+        connect(prepared, f"goshop_{service}", f"goshop_{other}")
+
+
+def stages() -> list[str]:
+    return re.split(r"^(?=FROM )", (COMPOSE / "Dockerfile").read_text(), flags=re.MULTILINE)[1:]
+
+
+def test_the_image_ends_without_what_builds_and_without_root():
+    last = stages()[-1]
+    assert not re.search(r"apt-get|gcc|pip install|requirements", last)
+    assert "pip uninstall --yes --quiet pip" in last
+    assert re.search(r"^USER 10001:10001$", last, re.MULTILINE)
+    assert last.index("USER") > last.index("RUN")
+
+
+def test_everything_that_is_installed_into_the_image_is_locked_by_hash():
+    installs = re.findall(r"pip install .*", "".join(stages()))
+    assert len(installs) == 2
+    assert [line for line in installs if "--require-hashes" not in line] == []
+
+
+def test_the_compiler_of_the_request_path_is_in_the_lock_that_the_image_takes_it_from():
+    script = re.search(r"sed -n '(.+)' requirements-dev.txt", stages()[0])
+    assert script is not None
+    done = subprocess.run(
+        ["sed", "-n", script[1], "requirements-dev.txt"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert re.findall(r"^(\w+)==", done.stdout, re.MULTILINE) == ["cython", "setuptools"]
+    assert [line for line in done.stdout.splitlines() if not re.match(r"\w+==|    --hash=sha256:", line)] == []
+
+
+def copied() -> list[str]:
+    return [
+        word for line in re.findall(r"^COPY (?!--from)(.+)$", stages()[0], re.MULTILINE) for word in line.split()[:-1]
+    ]
+
+
+def test_what_the_image_copies_is_let_through_to_the_builder():
+    let_through = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    assert set(copied()) == let_through
+    assert [name for name in copied() if not (ROOT / name).exists()] == []
+
+
+def test_what_the_image_copies_is_enough_for_a_service(tmp_path: Path):
+    for name in copied():
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", "*.so"))
+    code = (
+        "import goshop.cli, slo.report.foreign; from app import service, config; config.load('staging', environ={});"
+        "import app.gateway, app.user, app.product, app.order, app.payment; print('all of it')"
+    )
+    environ = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code], cwd=tmp_path, env=environ, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "all of it\n"), done.stderr
