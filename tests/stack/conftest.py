@@ -1,6 +1,7 @@
 """Tests against real back-ends: only for `make test-stack`, because building those takes minutes.
 
-What could not be run is said at the end and makes the run fail: not run is not passed.
+What could not be run is said at the end and makes the run fail: not run is not passed. What nobody can run without more than this
+machine (Tempo, Grafana) is said, too.
 """
 
 import os
@@ -15,10 +16,13 @@ import pytest
 from tests.backends.build import COMMANDS, NotBuiltError, built
 from tests.stack import jaeger as jaegers
 from tests.stack import loki as lokis
+from tests.stack import observed as observing
 from tests.stack import promtail as promtails
 from tests.stack.backend import Backend
 from tests.stack.jaeger import Jaeger
 from tests.stack.loki import Loki
+from tests.stack.not_run import ELSEWHERE
+from tests.stack.observed import Observed
 from tests.stack.prometheus import Prometheus, running
 
 # Taken out: services that a test starts would refuse it as a setting that there is not.
@@ -33,6 +37,7 @@ def pytest_ignore_collect() -> bool | None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[reasons] = {}
+    config.stash[ELSEWHERE] = {}
 
 
 @pytest.fixture(scope="session")
@@ -109,6 +114,15 @@ def promtail(
         yield start
 
 
+@pytest.fixture(scope="session")
+def observed(
+    loki: Loki, promtail: Callable[[Path], Backend], jaeger: Jaeger, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Observed]:
+    """A healthy shop for all tests, whose lines go to `loki` and whose spans go to `jaeger`."""
+    with observing.running(tmp_path_factory.mktemp("observed"), loki, promtail, jaeger) as found:
+        yield found
+
+
 @pytest.fixture
 def start_loki(loki_command: Path, tmp_path: Path) -> Iterator[Callable[..., Loki]]:
     """Start a Loki of one's own, with variables of loki/loki.yaml if given; ended with the test."""
@@ -164,6 +178,6 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    for name, reason in config.stash[reasons].items():
+    for name, reason in (config.stash[reasons] | config.stash[ELSEWHERE]).items():
         terminalreporter.section(f"NOT RUN: {name}", red=True)
         terminalreporter.line(reason)
