@@ -50,7 +50,7 @@ Examples:
     envvar="GRAFANA_URL",
     default="",
     metavar="URL",
-    help="Link the reports to dashboards, traces and logs there [GRAFANA_URL].",
+    help="Link the reports to dashboards, traces and logs there [GRAFANA_URL], and mark the run where GRAFANA_TOKEN is set.",
 )
 @prometheus_option
 @click.option(
@@ -89,6 +89,7 @@ def gate(*, as_json: bool, annotations: bool | None, gate: Path | None, **asked:
         from goshop import ci  # noqa: PLC0415 - see the module
         from goshop.gate import run_gate  # noqa: PLC0415 - see the module
         from goshop.gate_options import DEFAULT_GATE, Options  # noqa: PLC0415 - see the module
+        from goshop.grafana import annotate  # noqa: PLC0415 - see the module
         from goshop.reporting import show  # noqa: PLC0415 - see the module
 
         # The options' names are those of the fields.
@@ -100,6 +101,7 @@ def gate(*, as_json: bool, annotations: bool | None, gate: Path | None, **asked:
             show(outcome, machine=as_json)
             if wanted:
                 ci.annotate(outcome.judgement.verdict, options.gate, machine=as_json)
+        annotate(options.grafana, outcome.judgement.verdict)
         if wanted:
             ci.append_summary(outcome.markdown)
     sys.exit(outcome.judgement.verdict.exit_code)

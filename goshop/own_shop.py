@@ -6,6 +6,7 @@ from typing import Final
 
 import loadtests
 from app.faults import parse_faults
+from goshop import grafana, jaeger, loki, tempo
 from goshop.measurement import Job, MeasurementFailed, load_facts, say, tell
 from goshop.planning import plan_line
 from goshop.processes import how_it_ended
@@ -94,4 +95,9 @@ def _unplanned(ended: dict[str, int], faults: tuple[str, ...]) -> tuple[str, ...
 
 def without_other_telemetry(environ: Mapping[str, str]) -> dict[str, str]:
     """Leave OpenTelemetry's variables out: the gate counts every span, in files of its own. Its credentials are its own too."""
-    return {name: value for name, value in environ.items() if not name.startswith(("OTEL_", VARIABLE))}
+    ours = (
+        "OTEL_",
+        VARIABLE,
+        *(f"{names.prefix}_" for names in (grafana.NAMES, jaeger.NAMES, loki.NAMES, tempo.NAMES)),
+    )
+    return {name: value for name, value in environ.items() if not name.startswith(ours)}

@@ -53,11 +53,13 @@ class Names:
     variable: str
     prefix: str
     less: str
+    # How to give credentials, where it is not as above.
+    wanted: str = ""
 
     @property
     def credentials(self) -> str:
         """Say how to give them."""
-        return f"set {self.prefix}_TOKEN, or {self.prefix}_USER and {self.prefix}_PASSWORD"
+        return self.wanted or f"set {self.prefix}_TOKEN, or {self.prefix}_USER and {self.prefix}_PASSWORD"
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,9 +155,7 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         """Follow none."""
 
 
-def connect(
-    url: str, names: Names, environ: Mapping[str, str] = os.environ, *, error: type[RemoteError] = RemoteError
-) -> Remote:
+def connect(url: str, names: Names, environ: Mapping[str, str] = os.environ, *, seconds: float = SECONDS) -> Remote:
     """Return where to ask, with the credentials of the environment; raises `WrongRequest` for what cannot be meant."""
     if not url:
         raise WrongRequest(f"name the {names.what} with {names.option} URL or {names.variable}")
@@ -164,7 +164,7 @@ def connect(
     headers = _headers(names, environ)
     if "Authorization" in headers:
         tell_unencrypted(url, f"the credentials of {names.what}")
-    return Remote(url.rstrip("/"), names, headers, error=error)
+    return Remote(url.rstrip("/"), names, headers, seconds)
 
 
 def _headers(names: Names, environ: Mapping[str, str]) -> dict[str, str]:
