@@ -122,7 +122,9 @@ def compose_command() -> list[str]:
     for command in (["docker", "compose"], ["docker-compose"]):
         if shutil.which(command[0]) and _succeeds([*command, "version"]):
             return [*command, "--project-directory", str(COMPOSE), "--file", str(COMPOSE / "compose.yaml")]
-    raise StackError("Docker Compose is not here (2.24 or newer): https://docs.docker.com/compose/install/")
+    raise StackError(
+        "Docker Compose is not here (2.24 or newer, over Docker Engine 25): https://docs.docker.com/compose/install/"
+    )
 
 
 def _succeeds(command: Sequence[str]) -> bool:
@@ -131,9 +133,9 @@ def _succeeds(command: Sequence[str]) -> bool:
 
 def up(profiles: Sequence[str]) -> None:
     """Start everything, wait until it is healthy, and say where it is; raises `StackError`."""
+    command = [*compose_command(), *(f"--profile={profile}" for profile in profiles)]
     known = write_environment()
     write_rules()
-    command = [*compose_command(), *(f"--profile={profile}" for profile in profiles)]
     # Where nobody takes traces, none are sent.
     traces = {"GOSHOP_STACK_TRACES": "none"} if "minimal" in profiles else {}
     if subprocess.run([*command, "up", "--detach", "--build"], env=os.environ | traces, check=False).returncode:
@@ -219,9 +221,9 @@ def dashboards(folder: Path = ROOT / "dashboards" / "generated") -> list[tuple[s
 
 def down(*, volumes: bool) -> None:
     """Stop everything; the data stays unless `volumes` is set; raises `StackError`."""
+    command = [*compose_command(), "--profile=full", "down", "--remove-orphans", *(["--volumes"] if volumes else [])]
     # Without the passwords compose.yaml cannot be read.
     write_environment()
-    command = [*compose_command(), "--profile=full", "down", "--remove-orphans", *(["--volumes"] if volumes else [])]
     if subprocess.run(command, check=False).returncode:
         raise StackError("docker compose down failed, see above")
 

@@ -57,11 +57,17 @@ def datasource(uid: str) -> dict[str, Any]:
     return found
 
 
-def promtail_stages(kind: str) -> list[Any]:
-    """Return what stages of a kind say in loki/promtail.yaml, those inside others, too, and without its variables' defaults."""
+def promtail() -> dict[str, Any]:
+    """Return the only job of loki/promtail.yaml, its variables at their defaults."""
     text = re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", (ROOT / "loki" / "promtail.yaml").read_text())
     (job,) = yaml.safe_load(text)["scrape_configs"]
-    return list(_stages(job["pipeline_stages"], kind))
+    assert isinstance(job, dict)
+    return job
+
+
+def promtail_stages(kind: str) -> list[Any]:
+    """Return what stages of a kind say there, those inside others, too."""
+    return list(_stages(promtail()["pipeline_stages"], kind))
 
 
 def _stages(stages: list[dict[str, Any]], kind: str) -> Any:
