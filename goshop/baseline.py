@@ -21,7 +21,7 @@ from goshop.measurement import Job, MeasurementFailed, WrongRequest, say, tell
 from goshop.own_shop import without_other_telemetry
 from goshop.pairing import Pairing, Sides, planned_seconds, said_time
 from goshop.processes import StartError, how_it_ended
-from goshop.revision import Checkout, resolve, set_up
+from goshop.revision import Checkout, in_use, resolve, set_up
 from goshop.revision_shop import RevisionShop, revision_shop
 from goshop.run import RunFolder, RunFolderError
 from goshop.shop import Shop
@@ -102,25 +102,31 @@ def _commit(baseline: str, url: str) -> str:
     return resolve(baseline)
 
 
-def prepare(opponent: Opponent, run: RunFolder, root: Path, job: Job) -> Opponent:
-    """Get the baseline ready as far as it can be before the load, and tell how long the comparison takes; returns it as planned.
+@contextmanager
+def prepared(opponent: Opponent, run: RunFolder, root: Path, job: Job) -> Iterator[Opponent]:
+    """Get the baseline ready as far as it can be before the load, and tell how long the comparison takes; yields it as planned.
 
     Raises `MeasurementFailed` when it cannot be set up, does not answer, or the script cannot be planned. Main thread only.
     """
-    if opponent.commit:
-        with Interrupts():
-            checkout = set_up(opponent.commit, root / "baselines", run.path / "baseline-setup.log")
-        opponent = replace(opponent, checkout=checkout)
-    else:
-        require_answer(opponent.name)
-        opponent = replace(opponent, planned=_planned(opponent, run, job))
+    with ExitStack() as stack:
+        if opponent.commit:
+            with Interrupts():
+                checkout = set_up(opponent.commit, root / "baselines", run.path / "baseline-setup.log")
+            opponent = replace(opponent, checkout=stack.enter_context(in_use(checkout)))
+        else:
+            require_answer(opponent.name)
+            opponent = replace(opponent, planned=_planned(opponent, run, job))
+        _tell_plan(opponent)
+        yield opponent
+
+
+def _tell_plan(opponent: Opponent) -> None:
     profile = opponent.planned
     lasts = said_time(planned_seconds(opponent.pairs, profile))
     tell(
         f"comparing with {opponent.name} afterwards: {opponent.pairs} pairs of runs of {profile.total_seconds:.0f} s, "
         f"{lasts}"
     )
-    return opponent
 
 
 def _planned(opponent: Opponent, run: RunFolder, job: Job) -> Profile:

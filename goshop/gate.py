@@ -7,12 +7,12 @@ leaves the reports. This module puts them in order.
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import loadtests
-from goshop.baseline import Opponent, judge_beside, prepare, settle
+from goshop.baseline import Opponent, judge_beside, prepared, settle
 from goshop.budget import Asked, asked_budgets
 from goshop.gate_options import Options, asked_load, asked_window, paired_profile, release_of, require_load_options
 from goshop.history import history_file, remember
@@ -26,7 +26,7 @@ from goshop.series_source import measure_window, unread
 from goshop.target import measure_url
 from loadtests import LoadError
 from slo.freezing import frozen
-from slo.gate import evaluate
+from slo.gate import Judgement, evaluate
 from slo.history import former_run
 from slo.openslo.loading import load_gate_with_slos
 from slo.series_gate import evaluate_series
@@ -68,29 +68,33 @@ def _running(root: Path) -> Iterator[RunFolder]:
 
 
 def _judge(options: Options, run: RunFolder, job: Job, opponent: Opponent | None, asked: Asked | None) -> Outcome:
-    remove_reports(options.out or run.path)
-    try:
-        budgets = asked.budgets() if asked else None
-        if budgets and budgets.freezes:
-            judgement = frozen(job.gate, job.release, budgets, url=job.url, profile=job.profile.name)
-            if opponent is not None:
-                judgement = judge_beside(opponent, run, options.root, job, judgement)
-            return Outcome(judgement, write_reports_of(options.out or run.path, judgement), run)
-        # Not before: a frozen release is not loaded.
-        _require_k6()
+    folder = options.out or run.path
+    remove_reports(folder)
+    with ExitStack() as stack:
+        try:
+            budgets = asked.budgets() if asked else None
+            if budgets and budgets.freezes:
+                judgement = frozen(job.gate, job.release, budgets, url=job.url, profile=job.profile.name)
+            else:
+                # Not before: a frozen release is not loaded.
+                _require_k6()
+                if opponent is not None:
+                    opponent = stack.enter_context(prepared(opponent, run, options.root, job))
+                facts = measure_url(run, job) if job.url else measure_shop(run, job)
+                judgement = evaluate(replace(facts, grafana=options.grafana, history=job.history, budget=budgets))
+        except (MeasurementFailed, StartError) as error:
+            report_failure(folder, job, str(error))
+            raise
         if opponent is not None:
-            opponent = prepare(opponent, run, options.root, job)
-        facts = measure_url(run, job) if job.url else measure_shop(run, job)
-    except (MeasurementFailed, StartError) as error:
-        report_failure(options.out or run.path, job, str(error))
-        raise
-    judgement = evaluate(replace(facts, grafana=options.grafana, history=job.history, budget=budgets))
-    if opponent is not None:
-        judgement = judge_beside(opponent, run, options.root, job, judgement)
-    remember(
-        history_file(options.history, options.root, job.gate.name), former_run(judgement.verdict, job.gate, job.url)
-    )
-    return Outcome(judgement, write_reports_of(options.out or run.path, judgement), run)
+            judgement = judge_beside(opponent, run, options.root, job, judgement)
+    _remember(options, job, judgement)
+    return Outcome(judgement, write_reports_of(folder, judgement), run)
+
+
+def _remember(options: Options, job: Job, judgement: Judgement) -> None:
+    """Keep the run for those that come; one that was not loaded teaches nothing."""
+    path = history_file(options.history, options.root, job.gate.name)
+    remember(path, former_run(judgement.verdict, job.gate, job.url))
 
 
 def _run_source(options: Options) -> Outcome:

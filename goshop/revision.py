@@ -1,7 +1,7 @@
 """An earlier revision of this checkout, unpacked and set up from its own locks, so that its own code can bring its shop up.
 
-Kept below `.goshop/baselines/`: each revision's files once, and each set of locks one virtual environment, which is made
-by the revision's own Makefile.
+Kept below `.goshop/baselines/`, the five that were used last: each revision's files once, and each set of locks one virtual
+environment, which is made by the revision's own Makefile.
 """
 
 import hashlib
@@ -10,18 +10,20 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from app import config
 from goshop.folders import locked
+from goshop.kept_baselines import LOCKS, VENVS, held, remove_oldest
 from goshop.measurement import MeasurementFailed, WrongRequest, say
 from goshop.processes import how_it_ended, kill, last_lines, spawn
 
 ROOT: Final = Path(__file__).parents[1]
-LOCKS: Final = ("requirements-uv.txt", "requirements.txt", "requirements-gate.txt")
+LOCK_FILES: Final = ("requirements-uv.txt", "requirements.txt", "requirements-gate.txt")
 # Made anew by `make` in a folder of its own: what a calling make, or a virtual environment that is entered, says does not fit.
 _NOT_ITS_OWN: Final = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "VIRTUAL_ENV", "PYTHONHOME", "PYTHONPATH")
 _GIT_SECONDS: Final = 60.0
@@ -73,13 +75,30 @@ def set_up(
 
 def _set_up(commit: str, folder: Path, log: Path, repository: Path, within: float) -> Checkout:
     files = folder.absolute() / commit
-    with locked(folder / "locks", wait=within):
+    with locked(folder / LOCKS, wait=within):
         if not files.is_dir():
             say(f"unpacking the baseline {commit[:12]}")
             _unpack(commit, files, repository)
-        venv = files.parent / "venvs" / _locks_digest(files)
+        venv = _venv_of(files)
         _install(files, venv, log, within)
+        remove_oldest(files.parent, files, _venv_of)
     return Checkout(files, venv / "bin" / "python")
+
+
+@contextmanager
+def in_use(checkout: Checkout) -> Iterator[Checkout]:
+    """Keep a checkout and its interpreter from being removed while entered; raises `MeasurementFailed` when it is gone."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(held(checkout.files, checkout.python.parents[1]))
+        except OSError as error:
+            raise MeasurementFailed(f"the baseline {checkout.files.name[:12]} is gone: {error}") from None
+        yield checkout
+
+
+def _venv_of(checkout: Path) -> Path:
+    """Return where the virtual environment of a checkout is, which those with the same locks share."""
+    return checkout.parent / VENVS / _locks_digest(checkout)
 
 
 def own_environment(environ: Mapping[str, str]) -> dict[str, str]:
@@ -151,7 +170,7 @@ def _run(command: Sequence[str | Path], log: Path, environ: Mapping[str, str], w
 def _locks_digest(checkout: Path) -> str:
     """Return what tells one set of locks, on one Python, from another."""
     digest = hashlib.sha256(f"{sys.implementation.cache_tag} {sys.base_prefix}".encode())
-    for name in LOCKS:
+    for name in LOCK_FILES:
         path = checkout / name
         digest.update(path.read_bytes() if path.is_file() else b"")
     return digest.hexdigest()[:16]

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from goshop.kept_baselines import KEPT
 from goshop.measurement import MeasurementFailed, WrongRequest
 from goshop.processes import StartError, wait_until
-from goshop.revision import own_environment, resolve, set_up
+from goshop.revision import in_use, own_environment, resolve, set_up
 from goshop.revision_shop import read_welcome, revision_shop
 from goshop.up import WELCOME
 
@@ -103,6 +104,52 @@ def test_a_revision_is_set_up_once_and_the_same_locks_share_an_environment(repos
     assert [(checkout.files / "set-up.log").exists() for checkout in checkouts[1:]] == [True, False, True]
     assert (checkouts[0].files / "set-up.log").read_text() == "set up\n"
     assert subprocess.run([checkouts[0].python, "-c", ""], check=False).returncode == 0
+
+
+@pytest.fixture
+def kept(repository, tmp_path):
+    """Set one commit after the other up, and say which are there afterwards."""
+    folder = tmp_path / "baselines"
+
+    def set_all_up(*commits: str) -> set[str]:
+        for commit in commits:
+            set_up(commit, folder, tmp_path / "log", repository.folder)
+        return {path.name for path in folder.iterdir()} - {"locks", "venvs"}
+
+    return set_all_up
+
+
+def test_the_baselines_that_were_used_last_are_kept(repository, kept):
+    first, second, *later = [repository.commit(before=f"# {number}") for number in range(KEPT + 1)]
+    assert kept(first, second, *later[:-1]) == {first, second, *later[:-1]}
+    assert kept(first, later[-1]) == {first, *later}
+    assert kept(second) == {first, second, *later[1:]}
+
+
+def test_a_baseline_in_use_is_kept_however_many_come_after_it(repository, kept, tmp_path):
+    first, *later = [repository.commit(before=f"# {number}") for number in range(KEPT + 2)]
+    with in_use(set_up(first, tmp_path / "baselines", tmp_path / "log", repository.folder)) as checkout:
+        assert kept(*later) == {first, *later[1:]}
+        assert checkout.python.exists()
+    assert kept(later[-1]) == {*later[1:]}
+
+
+def test_an_environment_goes_with_the_last_revision_that_has_its_locks(repository, kept, tmp_path):
+    old = repository.commit(lock="x==0")
+    later = [repository.commit(before=f"# {number}") for number in range(KEPT)]
+    venvs = tmp_path / "baselines" / "venvs"
+    kept(old, *later[:-1])
+    assert len(list(venvs.iterdir())) == 2
+    kept(later[-1])
+    assert len(list(venvs.iterdir())) == 1
+
+
+def test_what_a_killed_gate_left_half_unpacked_or_half_removed_is_removed(repository, kept, tmp_path):
+    for name in ("baselines/tmpabc/files", "baselines/.removed", "baselines/venvs/.removed"):
+        (tmp_path / name).mkdir(parents=True)
+    commit = repository.commit()
+    assert kept(commit) == {commit}
+    assert not (tmp_path / "baselines" / "venvs" / ".removed").exists()
 
 
 def test_a_set_up_that_fails_says_its_last_words_and_is_tried_again(repository, tmp_path, monkeypatch):
@@ -204,8 +251,13 @@ def test_a_shop_that_dies_is_seen(repository, brought_up):
         assert shop.ended() == "its shop was killed by SIGTERM:\ngoshop: starting ..."
 
 
-def test_a_shop_that_dies_says_its_last_words_and_not_its_welcome_which_has_a_password_in_it(repository, brought_up):
-    with brought_up(repository.commit(after="sys.exit('order exited with 1; the shop stops')")) as shop:
+def test_a_shop_that_dies_says_its_last_words_and_not_its_welcome_which_has_a_password_in_it(
+    repository, brought_up, tmp_path
+):
+    end = tmp_path / "end"
+    dies = f"while not os.path.exists({str(end)!r}): time.sleep(0.01)\nsys.exit('order exited with 1; the shop stops')"
+    with brought_up(repository.commit(after=dies)) as shop:
+        end.touch()
         assert wait_until(lambda: shop.ended() != "", 10)
         assert shop.ended() == "its shop exited with 1:\ngoshop: starting ...\norder exited with 1; the shop stops"
 
