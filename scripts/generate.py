@@ -1,7 +1,8 @@
 """Re-derives every generated file; `--check` compares instead and fails on a difference.
 
 Generated: the gRPC stubs under app/rpc from proto/, docs/openapi.json from the gateway,
-slo/schemas/ from the Structs that read specifications and that write verdict.json, and slo/generated/ from slo/specs/.
+slo/schemas/ from the Structs that read specifications and that write verdict.json, slo/generated/ and dashboards/generated/
+from slo/specs/.
 """
 
 import argparse
@@ -76,7 +77,28 @@ def gate_schema(out: Path) -> None:
     target.write_bytes(rendered())
 
 
-GENERATORS: list[Callable[[Path], None]] = [stubs, openapi, openslo_schema, gate_schema, service_levels]
+def grafana_dashboards(out: Path) -> None:
+    """Write Grafana's dashboards to `out`/dashboards/generated; what is no dashboard any more goes."""
+    from dashboards.artefacts import artefacts  # noqa: PLC0415 - as above
+    from slo.openslo.loading import load_specification  # noqa: PLC0415 - as above
+
+    folder = out / "dashboards" / "generated"
+    folder.mkdir(parents=True, exist_ok=True)
+    files = artefacts(load_specification([ROOT / "slo" / "specs"]))
+    for stale in {path for path in folder.glob("*.json") if path.name not in files}:
+        stale.unlink()
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+
+
+GENERATORS: list[Callable[[Path], None]] = [
+    stubs,
+    openapi,
+    openslo_schema,
+    gate_schema,
+    service_levels,
+    grafana_dashboards,
+]
 
 
 def differences(fresh: Path) -> list[str]:

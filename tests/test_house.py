@@ -11,7 +11,7 @@ import pytest
 from telemetry import conventions
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("app", "goshop", "loadtests", "slo", "telemetry")
+PACKAGES = ("app", "dashboards", "goshop", "loadtests", "slo", "telemetry")
 # Made of two words, but ordinary ones: a JSON member, an argument, a column.
 ORDINARY = {"status_code", "trace_id", "span_id", "trace_flags", "duration_ms", "error_type"}
 
