@@ -13,6 +13,7 @@ from slo.generation.artefacts import artefacts, prometheus_rules
 from slo.generation.folder import remove_stale, write
 from slo.openslo.loading import SpecificationError, load_specification
 from slo.openslo.model import Specification
+from telemetry.conventions import BOUND_LABEL
 
 SPECS: Final = Path(__file__).parents[1] / "slo" / "specs"
 
@@ -29,6 +30,7 @@ def run_check(paths: Sequence[Path], *, machine: bool) -> bool:
         click.echo(f"goshop: {_number(len(error.faults), 'fault')}", err=True)
         return False
     click.echo("[]" if machine else _summary(specification))
+    _say_edges(specification)
     return True
 
 
@@ -47,6 +49,7 @@ def run_rules(paths: Sequence[Path], sites: Sites, folder: Path | None) -> None:
         for path in remove_stale(files, folder):
             click.echo(f"goshop: removed {path}: nothing leads to it any more", err=True)
     _say_relative_links(specification, sites)
+    _say_edges(specification)
 
 
 def _say_relative_links(specification: Specification, sites: Sites) -> None:
@@ -63,6 +66,22 @@ def _say_relative_links(specification: Specification, sites: Sites) -> None:
                 f"alerts of {_number(count, 'SLO')} have a link that begins with '/' and leads nowhere from a message"
             )
             click.echo(f"goshop: {said}: name the site with {option} URL", err=True)
+
+
+def _say_edges(specification: Specification) -> None:
+    """Say which edges of others' buckets are stored otherwise by Prometheus 3, which keeps them as floats.
+
+    It is no fault: Prometheus 2 keeps them as the client spells them, and nobody here knows which one there is.
+    """
+    for slo in specification.slos:
+        edges = slo.sli.events.of(BOUND_LABEL) if slo.sli.foreign else ()
+        for spelled, stored in ((edge.value, repr(float(edge.value))) for edge in edges):
+            if spelled != stored:
+                said = (
+                    f'{slo.name} selects {BOUND_LABEL}="{spelled}" of series that are not the shop\'s: from version 3 on '
+                    f'Prometheus stores that edge as "{stored}", and nothing is selected'
+                )
+                click.echo(f"goshop: {said}", err=True)
 
 
 def _summary(specification: Specification) -> str:

@@ -51,6 +51,48 @@ def test_machines_are_told_the_same(check, tmp_path):
     assert second["path"] == "spec.descripton"
 
 
+FOREIGN = """
+apiVersion: openslo/v1
+kind: DataSource
+metadata: {name: theirs, annotations: {goshop.dev/series: foreign}}
+spec: {type: Prometheus}
+---
+apiVersion: openslo/v1
+kind: SLO
+metadata: {name: articles-latency}
+spec:
+  service: articles
+  indicator:
+    metadata: {name: articles-latency}
+    spec:
+      ratioMetric:
+        counter: true
+        good: {metricSource: {metricSourceRef: theirs, spec: {query: 'request_seconds_bucket{le="EDGE"}'}}}
+        total: {metricSource: {metricSourceRef: theirs, spec: {query: request_seconds_count}}}
+  timeWindow: [{duration: 28d}]
+  budgetingMethod: Occurrences
+  objectives: [{target: 0.99}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("edge", "stored"), [("1", "1.0"), ("10", "10.0"), ("0.50", "0.5"), ("1.0", ""), ("0.5", ""), ("0.00001", "1e-05")]
+)
+def test_an_edge_of_others_that_prometheus_3_stores_otherwise_is_no_fault_but_is_said(edge, stored, check, tmp_path):
+    path = tmp_path / "spec.yaml"
+    path.write_text(FOREIGN.replace("EDGE", edge))
+    done = check(path)
+    assert (done.exit_code, done.stdout) == (0, "0 services, 1 SLO, 0 release gates: nothing to mend\n")
+    said = (
+        f'goshop: articles-latency selects le="{edge}" of series that are not the shop\'s: from version 3 on Prometheus stores that '
+        f'edge as "{stored}", and nothing is selected\n'
+    )
+    assert done.stderr == (said if stored else "")
+    assert check(path, "--json").stdout == "[]\n"
+    # What is made of it selects nothing there.
+    assert CliRunner().invoke(main, ["slo", "rules", str(path)]).stderr == done.stderr
+
+
 @pytest.mark.parametrize("path", ["none.yaml", ".", "/dev/zero"])
 def test_what_cannot_be_read_is_said_in_one_line(path, tmp_path):
     command = [sys.executable, "-m", "goshop", "slo", "check", str(tmp_path / path)]
