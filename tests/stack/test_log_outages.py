@@ -1,0 +1,205 @@
+"""What becomes of lines when Promtail or Loki is away: nothing is lost that is still in a file, and the rest is counted."""
+
+import os
+import secrets
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import yaml
+
+from app.log_file import LogFile
+from app.sections import Logs
+from tests.stack.backend import Backend
+from tests.stack.log_files import LogFiles, json_line
+from tests.stack.loki import Loki
+from tests.stack.prometheus import eventually
+
+START_LOKI = Callable[..., Loki]
+START_PROMTAIL = Callable[..., Backend]
+WITHIN_SECONDS = 30.0
+# `batchsize` of loki/promtail.yaml.
+BATCH_BYTES = 256 * 1024
+SERVICE = "gateway"
+
+
+class Writer:
+    """Writes lines as a service does: through the file that it renames when it is full."""
+
+    def __init__(self, folder: Path, descriptor: int, max_bytes: int) -> None:
+        self._descriptor = descriptor
+        self.file = LogFile(SERVICE, Logs(folder=str(folder), max_bytes=max_bytes, keep=9), descriptor)
+        self.file.begin()
+        self.lines: list[str] = []
+
+    def write(self, count: int) -> list[str]:
+        """Write lines, each of a request of its own; returns them."""
+        lines = [json_line("x" * 100, secrets.token_hex(16)) for _ in range(count)]
+        for line in lines:
+            os.write(self._descriptor, line.encode() + b"\n")
+        self.file.look()
+        self.lines += lines
+        return lines
+
+
+@contextmanager
+def writing(folder: Path, max_bytes: int = 1 << 30) -> Iterator[Writer]:
+    folder.mkdir(exist_ok=True)
+    with Path(os.devnull).open("w") as nowhere:
+        yield Writer(folder, nowhere.fileno(), max_bytes)
+
+
+def all_there(loki: Loki, writer: Writer) -> Counter[str]:
+    """Wait until every line is in Loki, and return how often each is shown."""
+    files = LogFiles(writer.file.path.parent, loki)
+    return Counter(line.text for line in files.wait(SERVICE, writer.lines, WITHIN_SECONDS))
+
+
+def read_until(promtail: Backend, path: Path, size: int) -> bool:
+    """Tell whether Promtail has noted down that it has read so much of a file."""
+    file = Path(promtail.environ["PROMTAIL_POSITIONS"])
+    positions = yaml.safe_load(file.read_text())["positions"] if file.exists() else {}
+    return int(positions.get(str(path), 0)) >= size
+
+
+@pytest.mark.parametrize("end", [Backend.stop, Backend.kill], ids=["stopped", "killed"])
+def test_a_promtail_that_was_away_makes_up_for_it_and_each_line_is_shown_once(
+    start_loki: START_LOKI, start_promtail: START_PROMTAIL, tmp_path: Path, end: Callable[[Backend], None]
+) -> None:
+    loki = start_loki()
+    with writing(tmp_path / "logs") as writer:
+        promtail = start_promtail(tmp_path / "logs", loki.url)
+        writer.write(300)
+        all_there(loki, writer)
+        end(promtail)
+        writer.write(300)
+        promtail.start()
+        writer.write(300)
+        assert all_there(loki, writer) == Counter(writer.lines)
+
+
+def test_a_line_that_is_sent_again_is_shown_once(
+    start_loki: START_LOKI, start_promtail: START_PROMTAIL, tmp_path: Path
+) -> None:
+    loki = start_loki()
+    with writing(tmp_path / "logs") as writer:
+        promtail = start_promtail(tmp_path / "logs", loki.url)
+        writer.write(500)
+        all_there(loki, writer)
+        promtail.kill()
+        Path(promtail.environ["PROMTAIL_POSITIONS"]).unlink(missing_ok=True)
+        promtail.start()
+        eventually(lambda: promtail.metric("promtail_sent_entries_total") >= 500, WITHIN_SECONDS, "all is sent again")
+        assert all_there(loki, writer) == Counter(writer.lines)
+
+
+def test_a_loki_that_was_killed_has_what_it_had_taken_and_gets_the_rest(
+    start_loki: START_LOKI, start_promtail: START_PROMTAIL, tmp_path: Path
+) -> None:
+    loki = start_loki()
+    with writing(tmp_path / "logs") as writer:
+        promtail = start_promtail(tmp_path / "logs", loki.url)
+        writer.write(500)
+        all_there(loki, writer)
+        loki.kill()
+        writer.write(5000)
+        eventually(lambda: promtail.metric("promtail_batch_retries_total") > 1, WITHIN_SECONDS, "it was tried in vain")
+        loki.start()
+        writer.write(500)
+        assert all_there(loki, writer) == Counter(writer.lines)
+        assert promtail.metric("promtail_dropped_entries_total") == 0
+
+
+def test_files_that_are_renamed_while_loki_is_away_are_read_to_their_end(
+    start_loki: START_LOKI, start_promtail: START_PROMTAIL, tmp_path: Path
+) -> None:
+    loki = start_loki()
+    with writing(tmp_path / "logs", max_bytes=500_000) as writer:
+        promtail = start_promtail(tmp_path / "logs", loki.url)
+        writer.write(200)
+        all_there(loki, writer)
+        loki.kill()
+        for _ in range(40):
+            writer.write(250)
+        eventually(lambda: promtail.metric("promtail_batch_retries_total") > 1, WITHIN_SECONDS, "it was tried in vain")
+        assert len(list((tmp_path / "logs").iterdir())) >= 5
+        loki.start()
+        writer.write(200)
+        assert all_there(loki, writer) == Counter(writer.lines)
+
+
+def test_a_file_that_somebody_else_renames_is_read_to_its_end_and_the_new_one_too(
+    start_loki: START_LOKI, start_promtail: START_PROMTAIL, tmp_path: Path
+) -> None:
+    loki = start_loki()
+    with writing(tmp_path / "logs") as writer:
+        start_promtail(tmp_path / "logs", loki.url)
+        for _ in range(3):
+            writer.write(500)
+            # As logrotate does, which is nobody whom the writer knows; it looks after its next lines.
+            writer.file.path.rename(writer.file.path.with_name(f"{SERVICE}.log.1"))
+            writer.write(500)
+            all_there(loki, writer)
+        assert all_there(loki, writer) == Counter(writer.lines)
+
+
+def test_a_promtail_that_is_killed_while_loki_is_away_loses_a_batch_at_most(
+    start_loki: START_LOKI, start_promtail: START_PROMTAIL, tmp_path: Path
+) -> None:
+    loki = start_loki()
+    with writing(tmp_path / "logs") as writer:
+        promtail = start_promtail(tmp_path / "logs", loki.url)
+        writer.write(100)
+        all_there(loki, writer)
+        loki.kill()
+        writer.write(4000)
+        path = writer.file.path
+        eventually(lambda: read_until(promtail, path, BATCH_BYTES), WITHIN_SECONDS, "it has read more than a batch")
+        promtail.kill()
+        loki.start()
+        promtail.start()
+        last = writer.write(100)
+        files = LogFiles(path.parent, loki)
+        stored = {line.text for line in files.wait(SERVICE, last, WITHIN_SECONDS)}
+        lost = [line for line in writer.lines if line not in stored]
+        # What it had read and not got rid of, and what it held in its hands when it was noted down.
+        assert sum(map(len, lost)) <= 2 * BATCH_BYTES
+        assert lost, "the bound is for something that happens"
+
+
+def test_what_loki_refuses_for_good_is_counted_and_takes_nothing_with_it(
+    start_loki: START_LOKI, start_promtail: START_PROMTAIL, tmp_path: Path
+) -> None:
+    loki = start_loki()
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    files = LogFiles(folder, loki)
+    promtail = start_promtail(folder, loki.url)
+    good = [json_line("good") for _ in range(20)]
+    # Older than everything that is kept.
+    files.write(SERVICE, *good[:10], json_line("ancient", at="2020-01-01T00:00:00.000000Z"), *good[10:])
+    assert Counter(line.text for line in files.wait(SERVICE, good)) == Counter(good)
+    assert promtail.metric("promtail_dropped_entries_total") > 0
+    assert loki.metric("loki_discarded_samples_total", reason="greater_than_max_sample_age") == 1
+
+
+def test_in_label_mode_each_request_is_a_stream_and_those_beyond_the_limit_are_refused_and_counted(
+    start_loki: START_LOKI, start_promtail: START_PROMTAIL, tmp_path: Path
+) -> None:
+    loki = start_loki(LOKI_MAX_STREAMS="100")
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    switch = {"PROMTAIL_TRACE_ID_AS": "labels", "PROMTAIL_DROP_RATE_LIMITED": "true"}
+    promtail = start_promtail(folder, loki.url, **switch)
+    with writing(folder) as writer:
+        first = writer.write(50)
+        assert all_there(loki, writer) == Counter(first)
+        assert len({stream["trace_id"] for stream in loki.streams()}) == len(first)
+        writer.write(200)
+        refused = eventually(
+            lambda: loki.metric("loki_discarded_samples_total", reason="stream_limit"), WITHIN_SECONDS, "it refuses"
+        )
+        assert refused >= 100
+        assert promtail.metric("promtail_dropped_entries_total", reason="rate_limited") > 0
