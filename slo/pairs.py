@@ -10,9 +10,9 @@ longer than the baseline's pooled P99.5 are counted on both sides of each pair, 
 ln((x' + 1/2) / (x + 1/2)) gets the same bound; the halves are the usual ones for an empirical log odds (Haldane 1956;
 Anscombe 1956). Why a quarter: the P99.5 itself often lies where many ordinary requests are (the shop's logins), and a run
 that is a few per cent slower as a whole then has twice as many above it, or half. Beyond it the counts are smaller but no
-longer follow the run: a slow path of one in 300 is found by 10 pairs in 100 instead of 20-80 % of the cases
-(docs/statistics.md). A two-proportion test on the pooled counts would take requests for independent: it false-alarms
-8-37 % of the time.
+longer follow the run: of simulated slow paths of one in 300, 10 pairs find 100 % instead of 52 to 99 %. The price: a release
+that is slower as a whole shows less in the share of slow requests (docs/statistics.md says how much less). A two-proportion test
+on the pooled counts would take requests for independent: it false-alarms 8-37 % of the time.
 
 A **regression** is shown when the lower bound exceeds the margin; **none** when the upper bound stays below what is
 tolerated; otherwise the pairs are too few for their noise: inconclusive, with the smallest regression that so many

@@ -3,6 +3,7 @@
 `record` records runs of the real shop, and `recorded` compares them with each other.
 """
 
+import signal
 import sys
 from pathlib import Path
 
@@ -16,7 +17,9 @@ ROOT = Path(__file__).parents[2]
 DOCUMENT = ROOT / "docs" / "statistics.md"
 RESULTS = ROOT / "benchmarks" / "results"
 POOL = RESULTS / "gate_recorded_pool.json"
-OK, NOT_MET, FAILED, STOPPED = 0, 1, 5, 130
+OK, NOT_MET, FAILED = 0, 1, 5
+# And the signal's number.
+STOPPED = 128
 
 
 def say(line: str) -> None:
@@ -77,9 +80,9 @@ def record(*, runs: int, changed: int, seconds: float, warmup: float, out: Path)
     except (NotRecorded, StartError, LoadError, OSError) as error:
         say(f"nothing was recorded: {error}")
         sys.exit(FAILED)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         say("stopped: nothing was recorded")
-        sys.exit(STOPPED)
+        sys.exit(STOPPED + getattr(interrupt, "number", signal.SIGINT))
     say(f"{out}: {out.stat().st_size / 1024:.0f} KB")
 
 

@@ -14,7 +14,7 @@ from itertools import pairwise
 from random import Random
 from statistics import NormalDist, correlation, fmean, linear_regression, stdev
 
-from benchmarks.gate.streams import normal
+from benchmarks.gate.streams import normal, sampled
 
 TRIES = 2000
 
@@ -41,7 +41,7 @@ def order(logs: Sequence[float], tries: int = TRIES) -> Order:
     if len(set(logs)) == 1:
         return Order(noise=0.0, neighbours=0.0, trend=0.0, trend_p=1.0, alike_p=1.0, normal_p=1.0)
     dice = Random("order")  # noqa: S311 - the same orders every time
-    shuffled = [dice.sample(logs, len(logs)) for _ in range(tries)]
+    shuffled = [sampled(dice, logs, len(logs)) for _ in range(tries)]
     samples = [[normal(dice) for _ in logs] for _ in range(tries)]
     slope, rough, straight = _slope(logs), roughness(logs), _straightness(logs)
     return Order(

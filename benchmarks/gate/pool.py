@@ -5,14 +5,14 @@ is a list of latencies for each run; what is recorded on the real shop and what 
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from random import Random
 from statistics import fmean, stdev
 from typing import Final
 
-from benchmarks.gate.streams import normal
-from slo.pairs import STRICT, WITH_MARGIN, Comparison, Design, Pair, RatioBound, Run, compare, power
+from benchmarks.gate.streams import normal, sampled
+from slo.pairs import PERCENTILE, STRICT, WITH_MARGIN, Comparison, Design, Pair, RatioBound, Run, compare, power
 
 DRAWS: Final = 1000
 # So many pairings are kept one by one.
@@ -23,30 +23,47 @@ SLOWER: Final = 0.1
 SLOW_PATH: Final = 1 / 300
 SLOW_PATH_SECONDS: Final = 0.5
 NOISES: Final = (0.03, 0.06, 0.12)
+UNCHANGED: Final = "none"
+SLOWED: Final = f"{SLOWER:.0%} slower"
 DESIGNS: Final = {"10 pairs at 1 %": STRICT, "6 pairs at 5 %, margin 5 %": WITH_MARGIN}
 
 
 @dataclass(frozen=True, slots=True)
+class Change:
+    """A change by its name, the runs with it in the places of the pool's, and the increase of the P99 where it is known."""
+
+    name: str
+    increase: float | None
+    runs: Sequence[Run]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tally:
-    """What random pairings of a pool said, in shares of the pairings.
+    """What pairings by a design said, in shares of the `draws`.
 
     `latency` and `slow`: a regression of the P99, of the share of slow requests. `either`: of one of them.
-    `none`: no regression, with reassurance. `noise`: standard deviation of the log ratios of P99 as the pool has it;
-    `stated`: the power for the P99 that follows from it, for a change whose P99 is known. `first` has what was said of
-    the first pairings, for P99, slow share and both, as letters (y, n, i), for a test to make again.
+    `none`: no regression, with reassurance. `stated`: the power for the P99 that follows from the noise, for a change whose P99
+    is known. `first` has what was said of the first pairings, for P99, slow share and both, as letters (y, n, i), for a test
+    to make again.
     """
 
-    pool: str
     change: str
     design: str
     draws: int
     latency: float
+    stated: float | None
     slow: float
     either: float
     none: float
-    noise: float
-    stated: float | None
     first: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyntheticTally(Tally):
+    """What pairings of synthetic runs said; `noise`: standard deviation of the log ratios of P99 as the pool has it."""
+
+    pool: str
+    noise: float
 
 
 def pairings(
@@ -63,11 +80,16 @@ def drawn_pairs(
     pool: Sequence[Run], candidates: Sequence[Run], design: Design, draws: int, seed: int = 0
 ) -> Iterator[list[Pair]]:
     """Draw the pairs of `pairings`."""
+    for places in drawn_places(len(pool), design, draws, seed):
+        yield [Pair(pool[left], candidates[right]) for left, right in places]
+
+
+def drawn_places(runs: int, design: Design, draws: int, seed: int = 0) -> Iterator[list[tuple[int, int]]]:
+    """Draw which of so many runs are paired with which others."""
     dice = Random(seed)  # noqa: S311 - the same pairings every time
     for _ in range(draws):
-        drawn = dice.sample(range(len(pool)), 2 * design.pairs)
-        sides = zip(drawn[: design.pairs], drawn[design.pairs :], strict=True)
-        yield [Pair(pool[left], candidates[right]) for left, right in sides]
+        drawn = sampled(dice, range(runs), 2 * design.pairs)
+        yield list(zip(drawn[: design.pairs], drawn[design.pairs :], strict=True))
 
 
 def slower(run: Run, increase: float = SLOWER) -> Run:
@@ -90,30 +112,49 @@ def synthetic_pool(noise: float, runs: int = RUNS, requests: int = REQUESTS) -> 
     return made
 
 
-def changes(pool: Sequence[Run]) -> dict[str, tuple[float | None, list[Run]]]:
-    """Return the candidates by name, with the true increase of their P99 where it is known."""
+def changes(pool: Sequence[Run], slow_paths: Sequence[float] = (SLOW_PATH_SECONDS,)) -> list[Change]:
+    """Return what a pool is compared with: itself, slower, and with a new path that takes so many seconds longer."""
     dice = Random("slow path")  # noqa: S311 - the same requests every time
-    return {
-        "none": (0.0, list(pool)),
-        f"{SLOWER:.0%} slower": (SLOWER, [slower(run) for run in pool]),
-        "1 in 300 slow": (None, [with_slow_path(run, dice) for run in pool]),
-    }
+    return [
+        Change(UNCHANGED, 0.0, pool),
+        Change(SLOWED, SLOWER, [slower(run) for run in pool]),
+        *(
+            Change(slow_path(seconds), None, [with_slow_path(run, dice, SLOW_PATH, seconds) for run in pool])
+            for seconds in slow_paths
+        ),
+    ]
 
 
-def tallies(name: str, pool: Sequence[Run], draws: int = DRAWS) -> Iterator[Tally]:
+def slow_path(seconds: float) -> str:
+    """Return the name of a new path that takes `seconds` longer."""
+    return f"1 in 300 slower by {seconds * 1e3:.0f} ms"
+
+
+def tallies(name: str, pool: Sequence[Run], draws: int = DRAWS) -> Iterator[SyntheticTally]:
     """Compare random pairings of a pool: with itself, slower, and with a slow path; by both designs."""
-    logs = [math.log(run.percentile(99.0)) for run in pool]
-    noise = math.sqrt(2) * stdev(logs)
-    for design_name, design in DESIGNS.items():
-        for change, (increase, candidates) in changes(pool).items():
-            found = pairings(pool, candidates, design, draws=draws)
-            stated = None if increase is None else power(increase, noise, design.pairs, design.alpha, design.margin)
-            yield Tally(
-                name, change, design_name, draws, **shares(found), noise=noise, stated=stated, first=kept(found)
-            )
+    noise = math.sqrt(2) * stdev(math.log(run.percentile(PERCENTILE)) for run in pool)
+    for design in DESIGNS:
+        for change in changes(pool):
+            drawn = drawn_pairs(pool, change.runs, DESIGNS[design], draws)
+            yield SyntheticTally(pool=name, noise=noise, **asdict(tally(change, design, noise, drawn)))
 
 
-def synthetic_tallies(draws: int = DRAWS) -> Iterator[Tally]:
+def tally(change: Change, name: str, noise: float, drawn: Iterable[Sequence[Pair]]) -> Tally:
+    """Compare what was drawn for a change by the design of that name; `noise` is that of the log ratios of P99."""
+    design = DESIGNS[name]
+    found = [compare(pairs, design) for pairs in drawn]
+    increase = change.increase
+    return Tally(
+        change=change.name,
+        design=name,
+        draws=len(found),
+        stated=None if increase is None else power(increase, noise, design.pairs, design.alpha, design.margin),
+        first=kept(found),
+        **shares(found),
+    )
+
+
+def synthetic_tallies(draws: int = DRAWS) -> Iterator[SyntheticTally]:
     """Make pools of different noise and compare their pairings."""
     for noise in NOISES:
         yield from tallies(f"noise {noise:.0%}", synthetic_pool(noise), draws)

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from benchmarks.gate import early, pool, table, tried
 from benchmarks.gate.early import Choice
-from benchmarks.gate.pool import Tally
+from benchmarks.gate.pool import SyntheticTally
 from benchmarks.gate.rules import RULES
 from benchmarks.gate.streams import PATTERNS, RATE
 from benchmarks.gate.table import SHARES, Cell, Criterion, is_promised
@@ -35,7 +35,7 @@ class Results:
     cells: list[Cell]
     choices: list[Choice]
     attempts: list[Attempt]
-    tallies: list[Tally]
+    tallies: list[SyntheticTally]
 
     def criteria(self) -> tuple[Criterion, ...]:
         """Return what must be shown, each with where it was not."""
@@ -75,7 +75,7 @@ def read(path: Path) -> Results:
         [Cell(**row) for row in document["cells"]],
         [Choice(**row) for row in document["early_stop"]],
         [Attempt(**row) for row in document["tried"]],
-        [Tally(**row) for row in document["pairings"]],
+        [SyntheticTally(**row) for row in document["pairings"]],
     )
 
 
@@ -161,7 +161,7 @@ def _tried_cell(attempt: Attempt) -> str:
     return f"{percent(attempt.wrong)} / {percent(attempt.right)}"
 
 
-def _pairings_part(tallies: Sequence[Tally]) -> str:
+def _pairings_part(tallies: Sequence[SyntheticTally]) -> str:
     head = ["pool, design", "change", "P99", "stated", "slow share", "either", "reassured"]
     rows = (
         [

@@ -4,11 +4,11 @@ Only `random()` is drawn from: it alone is promised to give the same numbers in 
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from random import Random
 from statistics import NormalDist
-from typing import Final
+from typing import Final, TypeVar
 
 # Seconds; a block of a run of 60 s lasts 7.5 s.
 STEP: Final = 0.5
@@ -20,6 +20,8 @@ VARIATION: Final = 0.6
 STALL_SECONDS: Final = 1.0
 GAP_SECONDS: Final = 20.0
 _NORMAL: Final = NormalDist()
+
+T = TypeVar("T")
 
 Shares = Callable[[Random, float, int], Iterator[float]]
 
@@ -112,3 +114,14 @@ def normal(dice: Random) -> float:
     """Draw from the standard normal distribution, by inversion."""
     # random() may be 0, of which there is no quantile.
     return _NORMAL.inv_cdf(max(dice.random(), 2**-60))
+
+
+def sampled(dice: Random, values: Iterable[T], count: int) -> list[T]:
+    """Draw so many of some values, each at most once, in random order (Fisher & Yates); raises `ValueError` for too few."""
+    left = list(values)
+    if count > len(left):
+        raise ValueError(f"{count} cannot be drawn from {len(left)}")
+    for place in range(count):
+        other = place + int((len(left) - place) * dice.random())
+        left[place], left[other] = left[other], left[place]
+    return left[:count]

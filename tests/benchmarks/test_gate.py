@@ -3,16 +3,18 @@
 import math
 import subprocess
 import sys
+from itertools import permutations
 from pathlib import Path
 from random import Random
 from statistics import fmean
 
 import pytest
 
-from benchmarks.gate import early, pool, table, tried
+from benchmarks.gate import early, findings, pool, table, tried
+from benchmarks.gate.order import order
 from benchmarks.gate.report import BEGIN, END, embed, read
 from benchmarks.gate.rules import Release, k6_abort, k6_threshold, ours, simulate
-from benchmarks.gate.streams import EACH, PATTERNS, RATE, STEP, binomial, release
+from benchmarks.gate.streams import EACH, PATTERNS, RATE, STEP, binomial, release, sampled
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = ROOT / "docs" / "statistics.md"
@@ -129,6 +131,28 @@ def test_the_blocks_of_the_rule_are_no_more_often_wrong_than_fewer_and_decide_mo
     assert sum(a.right for a in now) > sum(a.right for a in before)
 
 
+def test_samples_hold_each_value_once_in_any_order_as_often_and_the_same_ones_every_time() -> None:
+    dice = Random(1)  # noqa: S311 - the same draws every time
+    drawn = [tuple(sampled(dice, "abcd", 2)) for _ in range(12_000)]
+    assert all(drawn.count(pair) == pytest.approx(1000, abs=130) for pair in permutations("abcd", 2))
+    assert len(set(drawn)) == 12
+    # What any Python draws: random() alone is promised to be the same in each.
+    assert sampled(Random(0), range(10), 4) == [8, 7, 5, 4]  # noqa: S311 - as committed
+    assert sampled(Random(0), "abc", 0) == []  # noqa: S311 - nothing is drawn
+    with pytest.raises(ValueError, match="4 cannot be drawn from 3"):
+        sampled(dice, "abc", 4)
+
+
+def test_no_figure_depends_on_how_a_python_samples() -> None:
+    pool_of = pool.synthetic_pool(0.06, runs=20, requests=200)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("sample", "shuffle", "choice", "choices", "randrange", "randint", "getrandbits", "gauss"):
+            patch.setattr(Random, name, None)
+        assert list(pool.tallies("few", pool_of, draws=1))
+        assert list(findings.rows(pool_of, pool_of, draws=1))
+        assert order(findings.p99_logs(pool_of), tries=2).noise
+
+
 def test_pairings_of_a_pool_find_what_is_stated_and_no_more_than_that() -> None:
     stored = {(t.pool, t.change, t.design): t for t in STORED.tallies}
     for tally in pool.tallies("noise 6%", pool.synthetic_pool(0.06), draws=200):
@@ -150,7 +174,7 @@ def test_the_committed_pairings_have_about_the_nominal_share_of_regressions_and_
 
 def test_more_runs_are_drawn_than_a_pool_has() -> None:
     few = pool.synthetic_pool(0.06, runs=19, requests=200)
-    with pytest.raises(ValueError, match="larger than population"):
+    with pytest.raises(ValueError, match="20 cannot be drawn from 19"):
         pool.pairings(few, few, pool.STRICT, draws=1)
 
 

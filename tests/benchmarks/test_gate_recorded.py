@@ -1,6 +1,8 @@
 """Recorded runs of the shop: what is committed is what they give again, and shows what it must."""
 
 import math
+import os
+import signal
 import subprocess
 import sys
 from dataclasses import astuple, replace
@@ -18,7 +20,7 @@ from benchmarks.gate.pool import pairings, synthetic_pool
 from benchmarks.gate.recorded import Pool, RecordedRun, pack, pack_numbers, read_pool, unpack, unpack_numbers
 from benchmarks.gate.recorded_caveats import caveats, chance
 from benchmarks.gate.report import embed
-from benchmarks.gate.streams import normal
+from benchmarks.gate.streams import normal, sampled
 from slo.pairs import STRICT, WITH_MARGIN, Run
 
 ROOT = Path(__file__).parents[2]
@@ -71,8 +73,13 @@ def of(runs: list[RecordedRun]) -> list[Run]:
 
 
 def test_the_curve_of_increases_found_is_the_committed_one(pool, stored) -> None:
-    again = [*findings.curve(of(pool.runs), stored.draws), *findings.at_power(of(pool.runs), stored.draws)]
-    for point, was in zip(again, (*stored.points, *stored.powers), strict=True):
+    runs = of(pool.runs)
+    again = [
+        *findings.curve(runs, stored.draws),
+        *findings.at_power(runs, stored.draws),
+        *findings.alarms(runs, stored.draws),
+    ]
+    for point, was in zip(again, (*stored.points, *stored.powers, *stored.alarms), strict=True):
         assert point.design == was.design
         assert point.increase == pytest.approx(was.increase)
         assert (point.found, point.stated) == pytest.approx((was.found, was.stated), abs=0.005)
@@ -98,6 +105,7 @@ def test_a_comparison_that_finds_nothing_does_not_show_what_it_must(stored) -> N
     blind = replace(
         stored,
         rows=[replace(row, latency=0.0, slow=0.0, either=0.0) for row in stored.rows],
+        alarms=[replace(point, found=0.0) for point in stored.alarms],
         powers=[replace(point, found=0.0) for point in stored.powers],
     )
     assert [point.stated for point in stored.powers] == pytest.approx([0.8, 0.8])
@@ -160,7 +168,7 @@ def made_pool(runs: list[Run]) -> Pool:
             cpu_share=0.1,
             others=0.01,
             cpu_wait=None,
-            latencies=pack(Random(number).sample(run.ranked, len(run.ranked))),  # noqa: S311 - the same order every time
+            latencies=pack(sampled(Random(number), run.ranked, len(run.ranked))),  # noqa: S311 - the same order every time
             endpoints=pack_numbers([0] * len(run.ranked), 1),
         )
         for number, run in enumerate(runs)
@@ -277,3 +285,18 @@ def test_without_k6_nothing_is_started_and_the_reason_is_said(tmp_path: Path) ->
     assert "nothing was recorded: k6 is missing" in done.stderr
     assert "PostgreSQL" not in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_recording_that_is_ended_says_so_by_the_signal_and_leaves_nothing(number: int, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "benchmarks.gate", "record", "--runs", "2", "--out", "pool.json"]
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, cwd=tmp_path, env=environ, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert any("PostgreSQL" in line for line in process.stderr)
+        process.send_signal(number)
+        said = process.stderr.read()
+    assert process.returncode == 128 + number
+    assert said.endswith("stopped: nothing was recorded\n")
+    assert list(tmp_path.rglob("*.json")) == []
+    assert list((tmp_path / ".goshop" / "runs").iterdir()) == []
