@@ -87,6 +87,7 @@ def gate(*, as_json: bool, annotations: bool | None, gate: Path | None, **asked:
     """
     with judged(), explained():
         from goshop import ci  # noqa: PLC0415 - see the module
+        from goshop.forwarding import forward  # noqa: PLC0415 - see the module
         from goshop.gate import run_gate  # noqa: PLC0415 - see the module
         from goshop.gate_options import DEFAULT_GATE, Options  # noqa: PLC0415 - see the module
         from goshop.grafana import annotate  # noqa: PLC0415 - see the module
@@ -101,6 +102,7 @@ def gate(*, as_json: bool, annotations: bool | None, gate: Path | None, **asked:
             show(outcome, machine=as_json)
             if wanted:
                 ci.annotate(outcome.judgement.verdict, options.gate, machine=as_json)
+        forward(outcome.run.spans)
         annotate(options.grafana, outcome.judgement.verdict)
         if wanted:
             ci.append_summary(outcome.markdown)

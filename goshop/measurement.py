@@ -6,6 +6,7 @@ from functools import partial
 
 import click
 
+from goshop.run import RunFolder
 from goshop.stopping import GrossFailure
 from loadtests import Arrivals, LoadRun, Profile, Scripted
 from loadtests.plan import WARMUP
@@ -14,6 +15,7 @@ from slo.history import FormerRun
 from slo.load import LoadFacts
 from slo.report.foreign import spoken
 from slo.verdict import Release
+from telemetry.conventions import LOAD_SERVICE
 
 
 class MeasurementFailed(Exception):
@@ -95,6 +97,17 @@ def requests_per_iteration(load: LoadRun) -> float:
     """Return how many requests an iteration sent on average; 1 where none ended."""
     sent = sum(bool(sample.scenario) for sample in load.samples)
     return sent / load.iterations if load.iterations else 1.0
+
+
+def leave_client_spans(load: LoadRun, run: RunFolder) -> None:
+    """Write the load's own span of each request beside those of the services; it tells people when it cannot."""
+    from loadtests.client_spans import write_client_spans  # noqa: PLC0415 - slow, and not needed to load anything
+    from telemetry.span_queue import Unavailable  # noqa: PLC0415 - beside it
+
+    try:
+        write_client_spans(load, run.span_file(LOAD_SERVICE), run.path.name)
+    except (Unavailable, OSError) as error:
+        tell(f"traces begin at the gateway, without the load's own spans: {error}")
 
 
 def tell(sentence: str) -> None:

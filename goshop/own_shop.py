@@ -7,7 +7,7 @@ from typing import Final
 import loadtests
 from app.faults import parse_faults
 from goshop import grafana, jaeger, loki, tempo
-from goshop.measurement import Job, MeasurementFailed, load_facts, say, tell
+from goshop.measurement import Job, MeasurementFailed, leave_client_spans, load_facts, say, tell
 from goshop.planning import plan_line
 from goshop.processes import how_it_ended
 from goshop.progress import Stage, loading
@@ -39,6 +39,7 @@ def measure_shop(run: RunFolder, job: Job) -> RunFacts:
     problems = _unplanned(ended, job.faults)
     if after is None and GATEWAY not in ended:
         problems = (*problems, "the gateway did not answer when the load had ended: its counters are lost")
+    leave_client_spans(load, run)
     say("judging")
     return RunFacts(
         gate=job.gate,

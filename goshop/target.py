@@ -15,7 +15,7 @@ import httpx
 
 import loadtests
 from goshop.addresses import require_address, tell_unencrypted
-from goshop.measurement import Job, MeasurementFailed, WrongRequest, load_facts, say, tell
+from goshop.measurement import Job, MeasurementFailed, WrongRequest, leave_client_spans, load_facts, say, tell
 from goshop.planning import plan_line
 from goshop.progress import Stage, loading
 from goshop.run import RunFolder
@@ -108,7 +108,9 @@ def _load_shop(run: RunFolder, job: Job, gross: GrossFailure | None) -> LoadRun:
     with Stage("preparing users, products and orders") as stage:
         seed_shop(job.url, admin_of(os.environ), data, on_progress=lambda p: stage.update(p.done, p.total))
     with loading(job.profile) as show_progress:
-        return loadtests.run(job.profile, job.url, data, run.k6, on_progress=show_progress, stop_when=gross)
+        load = loadtests.run(job.profile, job.url, data, run.k6, on_progress=show_progress, stop_when=gross)
+    leave_client_spans(load, run)
+    return load
 
 
 def admin_of(environ: Mapping[str, str]) -> tuple[str, str]:

@@ -121,9 +121,10 @@ class Watch:
 
 
 def all_spans(run: RunFolder) -> Iterator[SpanRecord]:
-    """Yield the spans of every service of a run."""
+    """Yield the spans of every service of a run; the load's own say nothing of the shop."""
     for path in sorted(run.spans.glob("*.otlp")):
-        yield from read_spans(path)
+        if path != run.span_file(c.LOAD_SERVICE):
+            yield from read_spans(path)
 
 
 def _access_lines(log: Path, position: int) -> Iterator[str]:

@@ -27,6 +27,8 @@ class LoadRun(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     profile: Profile
     url: str
     samples: tuple[Sample, ...] = ()
+    # When each of them ended, in the same order (unix s): later than start + duration by the wait for a connection.
+    ends: tuple[float, ...] = ()
     # Unix seconds around k6's life.
     started: float
     ended: float

@@ -130,6 +130,7 @@ def _record(
         profile=session.profile,
         url=url,
         samples=tuple(reader.samples),
+        ends=tuple(reader.ends),
         started=began,
         ended=ended,
         exit_code=exit_.code,

@@ -99,6 +99,7 @@ HTTP_ROUTE: Final = "http.route"
 HTTP_RESPONSE_STATUS_CODE: Final = "http.response.status_code"
 URL_PATH: Final = "url.path"
 URL_QUERY: Final = "url.query"
+URL_TEMPLATE: Final = "url.template"
 URL_SCHEME: Final = "url.scheme"
 SERVER_ADDRESS: Final = "server.address"
 SERVER_PORT: Final = "server.port"
@@ -133,6 +134,8 @@ INCOMPLETE: Final = "incomplete_response"
 
 ORDER_ID: Final = "goshop.order.id"
 PAYMENT_ID: Final = "goshop.payment.id"
+LOAD_SCENARIO: Final = "goshop.load.scenario"
+LOAD_WARMUP: Final = "goshop.load.warmup"
 
 # --- resource ---------------------------------------------------------------------------------------------------------
 SERVICE_NAME: Final = "service.name"
@@ -141,6 +144,8 @@ SERVICE_VERSION: Final = "service.version"
 SERVICE_INSTANCE_ID: Final = "service.instance.id"
 DEPLOYMENT_ENVIRONMENT_NAME: Final = "deployment.environment.name"
 NAMESPACE: Final = "goshop"
+# What the load generator is called beside the services.
+LOAD_SERVICE: Final = "k6"
 
 # --- names of our own -------------------------------------------------------------------------------------------------
 INSTRUMENTATION_SCOPE: Final = "goshop.telemetry"

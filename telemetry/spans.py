@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 from . import conventions as c
 
 if TYPE_CHECKING:
+    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
     from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
     from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
@@ -83,17 +84,26 @@ def read_spans(path: str | Path) -> Iterator[SpanRecord]:
             logger.warning("%s ends in a torn batch of %d bytes: its process was killed while it wrote", path, torn)
 
 
+def count_spans(batch: bytes) -> int:
+    """Return how many spans an `ExportTraceServiceRequest` has; raises protobuf's `DecodeError` when it is none."""
+    return sum(len(scope.spans) for resource in _request(batch).resource_spans for scope in resource.scope_spans)
+
+
 def decode(batch: bytes) -> Iterator[SpanRecord]:
     """Yield the spans of an `ExportTraceServiceRequest`; raises protobuf's `DecodeError` when it is none."""
-    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (  # noqa: PLC0415 - only who reads spans loads protobuf
-        ExportTraceServiceRequest,
-    )
-
-    for resource_spans in ExportTraceServiceRequest.FromString(batch).resource_spans:
+    for resource_spans in _request(batch).resource_spans:
         service = service_of(_attributes(resource_spans.resource.attributes))
         for scope_spans in resource_spans.scope_spans:
             for span in scope_spans.spans:
                 yield _record(span, service)
+
+
+def _request(batch: bytes) -> "ExportTraceServiceRequest":
+    from opentelemetry.proto.collector.trace.v1 import (  # noqa: PLC0415 - only who reads spans loads protobuf
+        trace_service_pb2,
+    )
+
+    return trace_service_pb2.ExportTraceServiceRequest.FromString(batch)
 
 
 def service_of(resource: Mapping[str, Any]) -> str:

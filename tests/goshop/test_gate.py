@@ -55,6 +55,12 @@ def test_an_undisturbed_shop_passes_reconciles_and_leaves_only_its_reports(state
     assert found.k6 == found.server_metrics == found.server_spans == found.access_lines > 0
     assert (verdict.causes, verdict.load.problems, verdict.releases) == ((), (), True)
     assert processes_of(root) == set()
+    followed = json.loads(goshop("trace", verdict.traces.slowest[0], "--dir", root, "--json").stdout)
+    client, entry = followed["spans"][:2]
+    assert (client["service"], client["kind"], client["parent_id"]) == ("k6", "CLIENT", "")
+    assert (entry["service"], entry["kind"], entry["parent_id"]) == ("gateway", "SERVER", client["span_id"])
+    assert client["start_ns"] <= entry["start_ns"] <= entry["end_ns"] <= client["end_ns"]
+    assert followed["missing"] == []
 
 
 def test_a_slow_search_fails_and_is_traced_to_its_statement(state_folder):

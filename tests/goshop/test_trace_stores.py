@@ -1,6 +1,6 @@
 """`goshop trace` against a Tempo, a Jaeger and a Loki: what they have, what they lack, and what they say wrongly.
 
-The Tempo's answers are those of a real one (tests/goshop/recorded/tempo-3.0.3).
+The Tempo's and the Jaeger's answers are those of real ones (tests/goshop/recorded/tempo-3.0.3, jaeger-1.57).
 """
 
 import json
@@ -372,7 +372,8 @@ def test_a_store_that_was_named_takes_the_place_of_the_environment_s_other_one(t
     assert result.exit_code == 0
 
 
-JAEGER = json.dumps({"result": json.loads(IN_JSON)["trace"]}).encode()
+# Of the Jaeger that tests/backends pins: ids in hexadecimal, kinds as numbers.
+JAEGER = (RECORDED.parent / "jaeger-1.57" / "trace.json").read_bytes()
 
 
 def test_a_trace_of_jaeger_is_read_like_one_of_tempo(trace):
@@ -382,6 +383,19 @@ def test_a_trace_of_jaeger_is_read_like_one_of_tempo(trace):
     assert result.exit_code == 0, result.stderr
     assert asked[0].path == f"/api/v3/traces/{TRACE}"
     assert "SELECT products" in result.stdout
+    assert "!" not in result.stdout
+    with answering(lambda _: (200, JSON, JAEGER)) as spans, a_tempo() as other:
+        found = {span.span_id: span for span in jaeger.fetch(connect(spans, jaeger.NAMES, NONE), TRACE).spans}
+        for span in tempo.fetch(connect(other, tempo.NAMES, NONE), TRACE).spans:
+            same = found[span.span_id]
+            assert (same.name, same.kind, same.parent_id, same.start_ns, same.end_ns, same.status) == (
+                span.name,
+                span.kind,
+                span.parent_id,
+                span.start_ns,
+                span.end_ns,
+                span.status,
+            )
 
 
 @pytest.mark.parametrize(
@@ -391,7 +405,7 @@ def test_a_trace_of_jaeger_is_read_like_one_of_tempo(trace):
         (500, b"storage is away", "is no Jaeger that has /api/v3/traces (500): storage is away"),
         (200, b"<html>", "gave an answer that cannot be read"),
         (200, b'{"result":{"resourceSpans":{}}}', None),
-        (200, JAEGER.replace(b"dn/nt", b"eeeee"), "answers with spans of another trace"),
+        (200, JAEGER.replace(b"767fe7", b"eeeeee"), "answers with spans of another trace"),
     ],
 )
 def test_what_is_no_answer_of_jaeger_is_one_sentence(status, body, said):
@@ -406,7 +420,7 @@ def test_what_is_no_answer_of_jaeger_is_one_sentence(status, body, said):
 
 
 def test_a_jaeger_that_does_not_know_the_trace_says_so(trace):
-    body = b'{"error":{"httpCode":404,"message":"trace not found"}}'
+    body = b'{"error":{"httpCode":404,"message":"trace not found"}}\n'
     with answering(lambda _: (404, JSON, body)) as spans:
         result = trace(TRACE, "--jaeger", spans)
     assert result.exit_code == 2

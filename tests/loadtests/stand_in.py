@@ -24,6 +24,8 @@ class StandIn:
     def __init__(self, before: Before | None = None) -> None:
         self.before = before
         self.trace_ids: Counter[str] = Counter()
+        # The ids of the spans that the requests came from.
+        self.parents: dict[str, str] = {}
         self.requests: Counter[str] = Counter()
         self.products: dict[str, dict[str, Any]] = {}
         self.orders: dict[str, dict[str, Any]] = {}
@@ -53,9 +55,10 @@ class StandIn:
         await _send(send, status, answer, extra)
 
     def _remember(self, method: str, path: str, headers: Headers) -> None:
-        version, trace_id, _, flags = headers.get("traceparent", "--00-00").split("-")[:4]
+        version, trace_id, parent, flags = headers.get("traceparent", "--00-00").split("-")[:4]
         if (version, flags) == ("00", "01"):
             self.trace_ids[trace_id] += 1
+            self.parents[trace_id] = parent
             self.requests[f"{method} {_template(path)}"] += 1
 
     async def _answer(self, scope: Any, headers: Headers, body: Any) -> Answer:

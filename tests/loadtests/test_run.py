@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from loadtests import RAMP, SMOKE, Arrivals, LoadRun, Profile, Progress, Stage, Users, run
+from loadtests.client_spans import write_client_spans
 from loadtests.data import SeedData
 from loadtests.profiles import ENDPOINTS, MIX
+from telemetry.spans import read_spans
 from tests.loadtests.stand_in import Answer, Served, StandIn, served
 
 BRIEF = Profile(name="brief", load=Arrivals(rate=50, users=20), seconds=1.0)
@@ -58,6 +60,17 @@ def test_every_request_of_smoke_is_known_by_its_trace(smoke: tuple[LoadRun, Stan
     assert load.problems == ()
     assert Counter(sample.trace_id for sample in load.samples) == app.trace_ids
     assert set(app.trace_ids.values()) == {1}
+
+
+def test_every_request_of_smoke_comes_from_the_span_that_is_written_for_it(
+    smoke: tuple[LoadRun, StandIn], tmp_path: Path
+) -> None:
+    load, app = smoke
+    assert write_client_spans(load, tmp_path / "k6.otlp", "run") == len(load.samples)
+    spans = list(read_spans(tmp_path / "k6.otlp"))
+    assert {span.trace_id: span.span_id for span in spans} == app.parents
+    assert {(span.service, span.kind, span.parent_id, span.status) for span in spans} == {("k6", "CLIENT", "", "UNSET")}
+    assert all(load.started * 1e9 < span.start_ns < span.end_ns < load.ended * 1e9 for span in spans)
 
 
 def test_the_shop_refuses_nothing_of_smoke(smoke: tuple[LoadRun, StandIn]) -> None:
