@@ -3,6 +3,7 @@
 import dataclasses
 import http.client
 import json
+import re
 import shutil
 import socket
 import subprocess
@@ -187,3 +188,15 @@ def test_the_results_name_no_machine_and_no_place(tmp_path: Path) -> None:
     assert set(written) == {"telemetry.json", "telemetry.md", "telemetry.svg"}
     assert not [text for text in written.values() if socket.gethostname() in text or str(ROOT) in text]
     assert json.loads(written["telemetry.json"])["figures"][0]["variant"]["name"] == "litestar"
+
+
+def test_the_front_page_shows_the_results_that_are_kept() -> None:
+    kept = json.loads((ROOT / "benchmarks" / "results" / "telemetry.json").read_bytes())["figures"]
+    measured = {
+        each["variant"]["name"]: (round(each["over"]["median"]), round(each["share"]["median"]))
+        for each in kept
+        if each["connections"] == 32 and each["variant"]["kind"] != "bare"
+    }
+    measured.pop("litestar-default")
+    shown = re.findall(r"^\| .* \| (\d+) \| (\d+) % \|$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert [(int(over), int(share)) for over, share in shown] == sorted(measured.values())
