@@ -74,7 +74,7 @@ SERVICES: Final[tuple[ServiceName, ...]] = ("user", "product", "order", "payment
 ENVIRONMENTS: Final = ("dev", "staging", "prod")
 PREFIX: Final = "GOSHOP_"
 # The telemetry layer reads its own (telemetry/README.md), before there are settings; the gate's Prometheus is none of ours.
-_OF_OTHERS: Final = ("GOSHOP_TELEMETRY_", "GOSHOP_PROMETHEUS")
+_OF_OTHERS: Final = re.compile("GOSHOP_TELEMETRY_.*|GOSHOP_PROMETHEUS(_.*)?")
 # In a wheel config/ lies in this package (pyproject.toml, force-include): beside it in site-packages is nobody's place.
 _PACKAGED: Final = Path(__file__).parent / "settings"
 DEFAULT_FOLDER: Final = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parents[1] / "config"
@@ -97,7 +97,7 @@ def load(environment: str, *, folder: Path = DEFAULT_FOLDER, environ: Mapping[st
     if environment not in ENVIRONMENTS:
         raise ConfigError(f"there is no environment {environment!r}; there are {', '.join(ENVIRONMENTS)}")
     settings = _read(folder / f"{environment}.yaml", environment)
-    for name in sorted(n for n in environ if n.startswith(PREFIX) and not n.startswith(_OF_OTHERS)):
+    for name in sorted(n for n in environ if n.startswith(PREFIX) and not _OF_OTHERS.fullmatch(n)):
         settings = _override(settings, name, environ[name])
     _refuse_what_is_unsafe(settings)
     return settings

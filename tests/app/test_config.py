@@ -79,6 +79,12 @@ def test_a_variable_of_the_gates_prometheus_is_no_setting() -> None:
     assert load("dev", environ=environ) == load("dev", environ={})
 
 
+@pytest.mark.parametrize("name", ["GOSHOP_PROMETHEUSS", "GOSHOP_PROMETHEUSTOKEN", "GOSHOP_TELEMETRY"])
+def test_what_only_begins_like_a_variable_of_others_is_a_mistake(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{name}: .*: unknown key"):
+        load("dev", environ={name: "x"})
+
+
 def test_a_variable_lists_values_with_commas() -> None:
     environ = {"GOSHOP_HTTP__TRUSTED_PROXIES": "10.0.0.0/8, fd00::/8"}
     assert load("dev", environ=environ).http.trusted_proxies == ("10.0.0.0/8", "fd00::/8")

@@ -7,11 +7,11 @@ The answers are those of `tests/stack/recording.py`, which made them with the pi
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 from urllib.parse import parse_qs
+
+from tests.goshop.answering import Asked, Reply, answering
 
 FOLDER = Path(__file__).parent / "recorded"
 # From a query, and the headers of who asks, to a status and a body.
@@ -45,24 +45,10 @@ def replay(name: str, **changed: Any) -> Answers:
 def prometheus(answers: Answers) -> Iterator[str]:
     """Serve answers at the address that is returned."""
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            form = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
-            status, body = answers(form["query"][0], {name.lower(): value for name, value in self.headers.items()})
-            self.send_response(status)
-            if 300 <= status < 400:
-                self.send_header("Location", body.decode())
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+    def reply(asked: Asked) -> Reply:
+        (query,) = parse_qs(asked.body.decode())["query"]
+        status, body = answers(query, asked.headers)
+        return status, "application/json", body
 
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
+    with answering(reply) as url:
+        yield url
