@@ -72,6 +72,7 @@ def _burn(slo: Slo, policy: AlertPolicy, sites: Sites) -> Alert:
         labels=_severity(policy.severity, policy.targets),
         annotations=_annotations(
             slo,
+            policy.name,
             policy.display_name or policy.name,
             " ".join(filter(None, (_literal(policy.description), said))),
             sites,
@@ -152,7 +153,7 @@ def _gone(slo: Slo, gone: _Gone, sites: Sites) -> Alert:
         expr=gone.expr,
         hold=gone.hold.text,
         labels=tuple(sorted({**own, **dict(gone.labels)}.items())),
-        annotations=_annotations(slo, gone.what, _literal(gone.said), sites),
+        annotations=_annotations(slo, gone.what.replace(" ", "-"), gone.what, _literal(gone.said), sites),
     )
 
 
@@ -166,10 +167,10 @@ def _severity(severity: Severity, targets: tuple[str, ...]) -> Labels:
     return (*notify, (SEVERITY, severity), (SLOTH_SEVERITY, severity))
 
 
-def _annotations(slo: Slo, what: str, description: str, sites: Sites) -> Labels:
+def _annotations(slo: Slo, section: str, what: str, description: str, sites: Sites) -> Labels:
     links = (
         ("dashboard_url", _link(slo.dashboard, sites.dashboards)),
-        ("runbook_url", _link(slo.runbook, sites.runbooks)),
+        ("runbook_url", _link(_at_section(slo.runbook, section), sites.runbooks)),
     )
     summary = f"{_literal(slo.display_name or slo.name)}: {_literal(what)}"
     return tuple(
@@ -177,6 +178,11 @@ def _annotations(slo: Slo, what: str, description: str, sites: Sites) -> Labels:
         for name, value in (links[0], ("description", description), links[1], ("summary", summary))
         if value
     )
+
+
+def _at_section(page: str, section: str) -> str:
+    """Return the page's section for an alert, called as its condition is ("fast-burn", "no-data"); a section of one's own stays."""
+    return page if not page or "#" in page else f"{page}#{section}"
 
 
 def _link(link: str, site: str) -> str:

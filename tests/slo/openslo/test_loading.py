@@ -141,13 +141,9 @@ def test_every_service_of_the_shop_has_its_objectives(shipped):
 
 
 def test_every_objective_of_the_shop_has_alerts_a_dashboard_and_a_runbook_that_is_there(shipped):
-    headings = {line[3:] for line in (ROOT / "docs" / "runbooks.md").read_text().splitlines() if line.startswith("## ")}
     for slo in shipped.slos:
-        page, _, anchor = slo.runbook.partition("#")
-        assert (page, anchor in {heading.lower().replace(" ", "-") for heading in headings}) == (
-            "/docs/runbooks.md",
-            True,
-        )
+        assert slo.runbook == f"/docs/runbooks/{slo.name}.md"
+        assert (ROOT / slo.runbook.lstrip("/")).is_file()
         assert slo.dashboard.startswith("/d/")
         assert {alert.severity for alert in slo.alerts} == {"page", "ticket"}
 

@@ -1,0 +1,54 @@
+"""The commands of docs/runbooks, and what they ask whom: tests/test_runbooks.py checks them, tests/stack asks real servers."""
+
+import re
+import shlex
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).parents[1]
+FOLDER: Final = ROOT / "docs" / "runbooks"
+PAGES: Final = sorted(path for path in FOLDER.glob("*.md") if path.name != "README.md")
+_ENCODED: Final = "--data-urlencode"
+
+
+def commands() -> list[str]:
+    """Return every line of a block of shell, in all pages."""
+    return [
+        line
+        for page in (*PAGES, FOLDER / "README.md")
+        for block in re.findall(r"^```sh\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
+        for line in block.splitlines()
+    ]
+
+
+def promql() -> Iterator[str]:
+    """Yield what Prometheus is asked."""
+    for line in commands():
+        if " promtool query instant " in line:
+            yield shlex.split(line)[-1]
+
+
+def logql() -> Iterator[str]:
+    """Yield what Loki is asked."""
+    yield from (query.removeprefix("query=") for query in _parameters("/loki/api/v1/query_range") if query[0] == "q")
+
+
+def traceql() -> Iterator[str]:
+    """Yield what Tempo is asked."""
+    yield from (query.removeprefix("q=") for query in _parameters("/api/search") if query[0] == "q")
+
+
+def _parameters(path: str) -> Iterator[str]:
+    for line in commands():
+        words = shlex.split(line)
+        if words[0] == "curl" and any(word.endswith(path) for word in words):
+            yield from (value for word, value in pairwise(words) if word == _ENCODED)
+
+
+def statements() -> Iterator[tuple[str, str]]:
+    """Yield the name of a database and what it is asked."""
+    for line in commands():
+        if found := re.search(r'psql --username=postgres --dbname=(\w+) --command="(.+)"$', line):
+            yield found[1], found[2]
