@@ -107,6 +107,16 @@ def test_wrong_usage_is_exit_2_and_no_answer_exit_5(arguments, code, said):
     assert said in done.stderr
 
 
+def test_credentials_that_go_unencrypted_are_said_and_nothing_of_them(monkeypatch):
+    monkeypatch.setenv("GOSHOP_PROMETHEUS_TOKEN", "s3cret")
+    # Nobody listens there, and it is no loopback address.
+    done = goshop("slo", "budget", CHECKOUT, "--prometheus", "http://0.0.0.0:1")
+    aloud, failed = done.stderr.splitlines()
+    assert aloud.startswith("goshop: the credentials of Prometheus go to http://0.0.0.0:1 unencrypted")
+    assert (done.exit_code, failed.startswith("goshop: nothing answers at http://0.0.0.0:1")) == (5, True)
+    assert "s3cret" not in done.stderr
+
+
 @pytest.fixture
 def gate(tmp_path):
     """Run a gate that never gets as far as a load: the service is not there."""
