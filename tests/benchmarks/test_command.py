@@ -28,7 +28,10 @@ def test_a_program_with_options_of_its_own_is_reached_by_its_name(name: str) -> 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["nothing"], "there is no benchmark 'nothing'; there are telemetry, judging, slo, gate, soak, specification"),
+        (
+            ["nothing"],
+            "there is no benchmark 'nothing'; there are telemetry, judging, slo, gate, labels, soak, specification",
+        ),
         (["--quick", "gate"], "gate comes first, its own options behind it"),
     ],
 )

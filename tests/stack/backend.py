@@ -18,7 +18,8 @@ MEMORY: Final = "400MiB"
 
 @dataclass
 class Backend:
-    """A server: `command` starts it, `url` is where it answers, `ready` the path that says 200 when it is ready.
+    """A server: `command` starts it, `url` is where it answers, `ready` the path that says 200 when it is ready; `headers`
+    go with every question.
 
     Its log is `<folder>/<name>.log`; it may be ended and started again, on the same folder and port.
     """
@@ -29,6 +30,7 @@ class Backend:
     url: str
     environ: Mapping[str, str] = field(default_factory=dict)
     ready: str = "/ready"
+    headers: Mapping[str, str] = field(default_factory=dict)
     process: Child | None = field(default=None, init=False)
 
     @property
@@ -63,13 +65,13 @@ class Backend:
             kill(self.process)
             self.process = None
 
-    def get(self, path: str, headers: Mapping[str, str] | None = None, **parameters: str) -> httpx.Response:
+    def get(self, path: str, **parameters: str) -> httpx.Response:
         """Ask; raises `httpx.TransportError`."""
-        return httpx.get(self.url + path, params=parameters, headers=headers, timeout=30.0, trust_env=False)
+        return httpx.get(self.url + path, params=parameters, headers=self.headers, timeout=30.0, trust_env=False)
 
-    def json(self, path: str, headers: Mapping[str, str] | None = None, **parameters: str) -> Any:
+    def json(self, path: str, **parameters: str) -> Any:
         """Return an answer; raises `ValueError` with what was said instead of one."""
-        answer = self.get(path, headers, **parameters)
+        answer = self.get(path, **parameters)
         if answer.status_code != httpx.codes.OK:
             raise ValueError(f"{self.name} says {answer.status_code}: {answer.text}")
         return answer.json()

@@ -15,6 +15,8 @@ EVERYTHING: Final = '{job="backend-app"}'
 # No test looks further back, in s.
 WINDOW: Final = 3600.0
 MOST: Final = 50_000
+# Otherwise structured metadata comes among the labels.
+APART: Final = {"X-Loki-Response-Encoding-Flags": "categorize-labels"}
 
 
 @dataclass(frozen=True)
@@ -51,10 +53,8 @@ class Loki(Backend):
 
     def _ask(self, query: str, limit: int) -> Any:
         start, end = _window()
-        # Otherwise structured metadata comes among the labels.
-        headers = {"X-Loki-Response-Encoding-Flags": "categorize-labels"}
         parameters = {"query": query, "limit": str(limit), "start": start, "end": end, "direction": "forward"}
-        return self.json("/loki/api/v1/query_range", headers=headers, **parameters)
+        return self.json("/loki/api/v1/query_range", **parameters)
 
 
 def _window() -> tuple[str, str]:
@@ -79,8 +79,8 @@ def running(command: Path, folder: Path, **environ: str) -> Iterator[Loki]:
             "LOKI_DATA": str(folder / "data"),
             **environ,
         }
-        arguments = [command, f"-config.file={CONFIG}", "-config.expand-env=true"]
-        server = Loki("loki", arguments, folder, f"http://{LOOPBACK}:{http}", variables)
+        arguments: list[str | Path] = [command, f"-config.file={CONFIG}", "-config.expand-env=true"]
+        server = Loki("loki", arguments, folder, f"http://{LOOPBACK}:{http}", variables, headers=APART)
         try:
             server.start()
             yield server

@@ -30,7 +30,7 @@ def running(command: Path, folder: Path, logs: Path, loki_url: str, **environ: s
             **IMPATIENT,
             **environ,
         }
-        arguments = [command, f"-config.file={CONFIG}", "-config.expand-env=true"]
+        arguments: list[str | Path] = [command, f"-config.file={CONFIG}", "-config.expand-env=true"]
         server = Backend("promtail", arguments, folder, f"http://{LOOPBACK}:{http}", variables)
         try:
             server.start()
