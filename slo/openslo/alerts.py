@@ -5,19 +5,13 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
-from slo.openslo.documents import (
-    AlertConditionDocument,
-    AlertConditionEntry,
-    AlertConditionSpec,
-    AlertPolicyDocument,
-    AlertPolicyEntry,
-    AlertPolicySpec,
-    Metadata,
-)
+from slo.openslo.documents import AlertConditionDocument, AlertPolicyDocument
 from slo.openslo.durations import HOUR, window, window_of
 from slo.openslo.entries import Entry, Findings, Place
 from slo.openslo.fields import exact
+from slo.openslo.metadata import Metadata
 from slo.openslo.model import AlertPolicy, Severity, Window
+from slo.openslo.specs import AlertConditionEntry, AlertConditionSpec, AlertPolicyEntry, AlertPolicySpec
 
 # https://sre.google/workbook/alerting-on-slos/#6-multiwindow-multi-burn-rate-alerts
 SHORT_WINDOWS: Final = 12

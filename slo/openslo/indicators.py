@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Final
 
-from slo.openslo.documents import Metric, RatioMetric, SliSpec
 from slo.openslo.entries import Findings, Place
 from slo.openslo.known_series import BUCKET, INFINITE, edge_fault, label_fault, series_fault, value_fault
 from slo.openslo.matching import implies
 from slo.openslo.model import Counted, DataSource, Sli, SliKind
 from slo.openslo.promql import QueryError, Selector, parse_query
+from slo.openslo.specs import Metric, RatioMetric, SliSpec
 from telemetry.conventions import BOUND_LABEL
 
 # An edge as clients of Prometheus spell it. Decimal alone would take NaN, and 1e999999999.

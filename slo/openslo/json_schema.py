@@ -8,8 +8,9 @@ from typing import Any, Final
 
 import msgspec
 
-from slo.openslo import documents
-from slo.openslo.documents import GOSHOP, KINDS, OPENSLO, Annotations
+from slo.openslo import specs
+from slo.openslo.documents import KINDS
+from slo.openslo.metadata import GOSHOP, OPENSLO, Annotations
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 TITLE: Final = "GoShop's specification of service levels"
@@ -51,7 +52,7 @@ def rendered() -> bytes:
 
 def _narrowed(name: str, part: dict[str, Any]) -> dict[str, Any]:
     """Say of a truth value that is outside the subset that it must be the other one."""
-    outside: dict[str, dict[str, str]] = getattr(getattr(documents, name), "OUTSIDE_VALUES", {})
+    outside: dict[str, dict[str, str]] = getattr(getattr(specs, name, None), "OUTSIDE_VALUES", {})
     for key, reasons in outside.items():
         if {"True", "False"} & reasons.keys():
             part["properties"][key]["const"] = "False" in reasons

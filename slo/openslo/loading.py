@@ -10,7 +10,6 @@ from slo import schema
 from slo.gates import Gate
 from slo.openslo.alerts import read_alert_document, read_condition_document
 from slo.openslo.documents import (
-    ANNOTATED,
     KINDS,
     OUTSIDE_KINDS,
     AlertConditionDocument,
@@ -23,6 +22,7 @@ from slo.openslo.documents import (
     SloDocument,
 )
 from slo.openslo.entries import Entry, Findings, Place
+from slo.openslo.metadata import ANNOTATED
 from slo.openslo.model import Slo, Specification
 from slo.openslo.release_gates import read_gate
 from slo.openslo.resolving import (

@@ -14,11 +14,12 @@ from typing import Final
 import msgspec
 
 from slo.gates import PER_SECOND, RATIO, SECONDS, Gate, Objective, Operator
-from slo.openslo.documents import GateObjective, ReleaseGateDocument, Throughput
+from slo.openslo.documents import ReleaseGateDocument
 from slo.openslo.entries import Entry, Findings, Place
 from slo.openslo.known_series import TARGET_LABELS
 from slo.openslo.model import Slo
 from slo.openslo.resolving import share_fault
+from slo.openslo.specs import GateObjective, Throughput
 from telemetry.conventions import BOUND_LABEL, HTTP_LABELS, HTTP_REQUEST_DURATION
 
 _THROUGHPUT: Final = re.compile(r"(?P<op>>=|>) (?P<number>\S+) requests/s")

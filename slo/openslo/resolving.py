@@ -6,19 +6,14 @@ from decimal import Decimal
 from typing import Final
 
 from slo.openslo.alerts import Condition, read_alerts
-from slo.openslo.documents import (
-    DataSourceDocument,
-    Metadata,
-    ObjectiveEntry,
-    ServiceDocument,
-    SliDocument,
-    SloDocument,
-)
+from slo.openslo.documents import DataSourceDocument, ServiceDocument, SliDocument, SloDocument
 from slo.openslo.durations import DAY, window, window_of
 from slo.openslo.entries import Entry, Findings, Place
 from slo.openslo.fields import exact
 from slo.openslo.indicators import read_sli
+from slo.openslo.metadata import Metadata
 from slo.openslo.model import AlertPolicy, DataSource, Service, Sli, Slo, Window
+from slo.openslo.specs import ObjectiveEntry
 
 # Shorter windows have too few events for a budget, longer ones nobody remembers.
 SHORTEST: Final = window(DAY)
