@@ -4,6 +4,7 @@ k6 writes no spans. Its script makes the root span's id from the trace's (k6/tra
 afterwards, from the sample. Attributes: https://opentelemetry.io/docs/specs/semconv/http/http-spans/#http-client-span
 """
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
@@ -28,6 +29,7 @@ WRITE_SECONDS: Final = 5.0
 _CLIENT_ERROR: Final = 400
 # k6 says when a request began in whole ms.
 _WHOLE: Final = 0.001
+_TRACE_ID: Final = re.compile(r"[0-9a-f]{32}")
 _PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -48,11 +50,14 @@ def write_client_spans(load: LoadRun, path: Path, instance: str) -> int:
 
 
 def client_spans(load: LoadRun) -> Iterator[bytes]:
-    """Yield a span for each trace, encoded; the hops of a followed redirect are one request, and have one parent."""
+    """Yield a span for each trace, encoded; the hops of a followed redirect are one request, and have one parent.
+
+    A sample without a proper trace id is passed by: `loadtests.health` says that there are such.
+    """
     server = _server(load.url)
     repeated = _repeated(load.samples)
     for index, sample in enumerate(load.samples):
-        if sample.trace_id not in repeated:
+        if sample.trace_id not in repeated and _TRACE_ID.fullmatch(sample.trace_id):
             yield _span(sample, _begin(load, index), load.ends[index], server)
     for indices in repeated.values():
         begin, end = min(_begin(load, index) for index in indices), max(load.ends[index] for index in indices)
@@ -78,7 +83,7 @@ def _repeated(samples: Sequence[Sample]) -> dict[str, list[int]]:
     often = Counter(sample.trace_id for sample in samples)
     found: defaultdict[str, list[int]] = defaultdict(list)
     for index, sample in enumerate(samples if often.total() > len(often) else ()):
-        if often[sample.trace_id] > 1:
+        if often[sample.trace_id] > 1 and _TRACE_ID.fullmatch(sample.trace_id):
             found[sample.trace_id].append(index)
     return found
 

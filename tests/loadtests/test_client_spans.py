@@ -33,10 +33,10 @@ def written(folder: Path, *samples: tuple[Sample, float], url: str = "http://127
     requests = tuple(each for each, _ in samples)
     ends = tuple(each.start + seconds for each, seconds in samples)
     load = LoadRun(profile=SMOKE, url=url, started=BEGAN, ended=BEGAN + 60, samples=requests, ends=ends)
-    assert write_client_spans(load, folder / "k6.otlp", "20261123T120000-0000") == len(
-        {each.trace_id for each in requests}
-    )
-    return list(read_spans(folder / "k6.otlp"))
+    count = write_client_spans(load, folder / "k6.otlp", "20261123T120000-0000")
+    spans = list(read_spans(folder / "k6.otlp"))
+    assert count == len(spans)
+    return spans
 
 
 def test_a_request_is_the_root_of_its_trace(tmp_path: Path) -> None:
@@ -105,3 +105,8 @@ def test_many_requests_are_written_in_batches_that_a_collector_takes(tmp_path: P
         sizes = [len(batch) for batch in read_batches(file)]
     assert len(sizes) == 2
     assert max(sizes) < 1 << 20
+
+
+def test_a_request_whose_trace_is_not_known_has_no_span(tmp_path: Path) -> None:
+    unknown = [(sample(trace_id), 0.02) for trace_id in ("", "", "abc", "X" * 32)]
+    assert [span.trace_id for span in written(tmp_path, *unknown, (sample(), 0.02))] == [TRACE]
