@@ -13,19 +13,19 @@ PAGES: Final = sorted(path for path in FOLDER.glob("*.md") if path.name != "READ
 _ENCODED: Final = "--data-urlencode"
 
 
-def commands() -> list[str]:
-    """Return every line of a block of shell, in all pages."""
+def commands(*pages: Path) -> list[str]:
+    """Return every line of a block of shell in pages, by default in all."""
     return [
         line
-        for page in (*PAGES, FOLDER / "README.md")
+        for page in pages or (*PAGES, FOLDER / "README.md")
         for block in re.findall(r"^```sh\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
         for line in block.splitlines()
     ]
 
 
-def promql() -> Iterator[str]:
-    """Yield what Prometheus is asked."""
-    for line in commands():
+def promql(*pages: Path) -> Iterator[str]:
+    """Yield what Prometheus is asked, in order."""
+    for line in commands(*pages):
         if " promtool query instant " in line:
             yield shlex.split(line)[-1]
 
