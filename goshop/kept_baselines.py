@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -17,6 +18,7 @@ LOCKS: Final = "locks"
 VENVS: Final = "venvs"
 # Half of a folder would be taken for the whole of it.
 _REMOVED: Final = ".removed"
+_COMMIT: Final = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 
 
 @contextmanager
@@ -36,29 +38,31 @@ def remove_oldest(folder: Path, used: Path, venv_of: Callable[[Path], Path]) -> 
     Only while nobody else sets one up in `folder`. What cannot be removed is said, and stays.
     """
     os.utime(used)
-    names = [path for path in folder.iterdir() if path.name not in {LOCKS, VENVS}]
-    whole = sorted((path for path in names if _is_whole(path)), key=lambda path: path.stat().st_mtime_ns, reverse=True)
-    left = [path for path in names if not _is_whole(path)]
-    gone = [path for path in (*left, *whole[KEPT:]) if _removed(path)]
+    there = sorted(path for path in folder.iterdir() if path.name not in {LOCKS, VENVS})
+    whole = sorted(filter(_is_whole, there), key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    for path in there:
+        if path not in whole:
+            _removed(path, "a gate that was killed left it")
+    gone = {path for path in whole[KEPT:] if _removed(path, "it was used longest ago")}
     needed = {venv_of(path) for path in whole if path not in gone}
     for venv in sorted((folder / VENVS).iterdir()):
         if venv not in needed:
-            _removed(venv)
+            _removed(venv, "no baseline needs it")
 
 
 def _is_whole(path: Path) -> bool:
-    # A commit, by SHA-1 or SHA-256; all else is what a gate that was killed has left.
-    return len(path.name) in {40, 64} and "." not in path.name
+    # A commit, by SHA-1 or SHA-256.
+    return _COMMIT.fullmatch(path.name) is not None
 
 
-def _removed(path: Path) -> bool:
+def _removed(path: Path, why: str) -> bool:
     """Remove a folder unless somebody uses it; tells whether it is gone."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
         try:
             if not try_lock(handle):
                 return False
-            say(f"removing {path}, which was used longest ago")
+            say(f"removing {path}: {why}")
             gone = path if path.name == _REMOVED else path.rename(path.with_name(_REMOVED))
             shutil.rmtree(gone)
         finally:
