@@ -82,10 +82,7 @@ def _sql() -> Row:
 
 def _redis() -> Row:
     system = 'span.db.system.name = "redis"'
-    failed, whole = (
-        summed(rate(c.REDIS_COMMAND_DURATION, *matchers, suffix=COUNT), SERVICE, COMMAND)
-        for matchers in ((FAILED,), ())
-    )
+    failed = summed(rate(c.REDIS_COMMAND_DURATION, FAILED, suffix=COUNT), SERVICE, COMMAND)
     return row(
         timeseries(
             "Redis: commands",
@@ -95,10 +92,10 @@ def _redis() -> Row:
         ),
         timeseries(
             "Redis: errors",
-            "Is it gone? Searches then go to the database, and rate limits can't be checked (dots: how often, and what was done then).",
-            over_time(share(failed, whole), COMMANDS),
-            over_time(summed(rate(c.RATE_LIMIT_UNAVAILABLE), "outcome"), f"rate limit not checked: {tag('outcome')}"),
-            unit=s.RATIO,
+            "Is it gone? Searches then go to the database, and rate limits can't be checked.",
+            over_time(failed, COMMANDS),
+            over_time(summed(rate(c.RATE_LIMIT_UNAVAILABLE), OUTCOME), f"rate limit not checked: {tag('outcome')}"),
+            unit=s.OPERATIONS,
             links=[to_traces("Failed commands", _spans(f"{system} && status = error"))],
         ),
         timeseries(

@@ -40,10 +40,10 @@ PER_MINUTE: Final = "opm"
 COUNT: Final = "short"
 DAYS: Final = "d"
 # How many times too fast.
-TIMES: Final = "suffix: \u00d7"
-LOG_LINES: Final = "suffix: lines/s"
-SPANS: Final = "suffix: spans/s"
-CONNECTIONS: Final = "suffix: conn."
+TIMES: Final = "suffix:\u00d7"
+LOG_LINES: Final = "suffix:lines/s"
+SPANS: Final = "suffix:spans/s"
+CONNECTIONS: Final = "suffix:conn."
 
 # --- sizes, in the grid's 24 columns and its rows of 30 px; a laptop is some 1,300 px wide ------------------------------
 COLUMNS: Final = 24

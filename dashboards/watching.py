@@ -62,7 +62,7 @@ def _lost() -> Row:
         ),
         stat(
             "Spans unaccounted for",
-            "Ended = exported + dropped + queued, in every scrape. Anything but 0 is a defect of the telemetry itself.",
+            "Is every span accounted for? Ended = exported + dropped + queued, in every scrape; anything but 0 is a defect of the telemetry itself.",
             over_time(balance, "difference"),
             unit=s.COUNT,
             steps=[(1.0, s.BAD)],
