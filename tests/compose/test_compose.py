@@ -243,3 +243,17 @@ def test_what_the_image_copies_is_enough_for_a_service(tmp_path: Path):
         [sys.executable, "-P", "-c", code], cwd=tmp_path, env=environ, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout) == (0, "all of it\n"), done.stderr
+
+
+def test_the_page_says_the_limits_that_there_are():
+    lines = [line for line in (COMPOSE / "README.md").read_text().splitlines() if line.startswith("|")]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    cells = [(row[at], row[at + 1]) for row in rows if len(row) == 4 for at in (0, 2)]
+    called = {"PostgreSQL": "postgres", "Valkey": "redis", "prepare (ends at once)": "prepare"}
+    said = {
+        called.get(name, name.lower()): int(limit.split()[0])
+        for names, limit in cells
+        if limit[:1].isdigit()
+        for name in names.split(", ")
+    }
+    assert said == {name: size(service["mem_limit"]) // 2**20 for name, service in services().items()}
