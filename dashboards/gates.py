@@ -4,7 +4,7 @@ from dashboards import style as s
 from dashboards.board import GATE_TAGS, Row, dashboard, environment, one_service, row
 from dashboards.limits import Limits
 from dashboards.links import to_dashboard, to_traces
-from dashboards.panels import LIMIT_NAME, events, text, timeseries
+from dashboards.panels import events, text, timeseries
 from dashboards.promql import calls, quantile, recorded, share, summed
 from dashboards.service import AVAILABILITY
 from dashboards.sources import over_time
@@ -54,7 +54,7 @@ def _runs() -> Row:
 
 
 def _meanwhile(limits: Limits) -> Row:
-    slow = f'{{ resource.service.name = "goshop-$service" && kind = server && ({limits.too_slow()}) }}'
+    slow = f'{{ resource.service.name = "goshop-$service" && kind = server && ({limits.slow()}) }}'
     return row(
         timeseries(
             "Offered and served",
@@ -66,7 +66,7 @@ def _meanwhile(limits: Limits) -> Row:
             "P99",
             "Did it hold its limit (dashed) under load? A point is a request: click it for its trace.",
             over_time(quantile(0.99, calls(BUCKET)), "P99", exemplars=True),
-            over_time(limits.latency_limit(), LIMIT_NAME),
+            *limits.latency_limit(),
             unit=s.SECONDS,
             links=[to_traces("Slow requests", slow), to_dashboard("Which routes are slow", "latency")],
         ),
@@ -74,7 +74,7 @@ def _meanwhile(limits: Limits) -> Row:
             "Errors",
             "Did it fail under load, and more than the budget (dashed)?",
             over_time(share(summed(calls(COUNT, failed=True)), summed(calls(COUNT))), "errors"),
-            over_time(recorded("slo:error_budget:ratio", AVAILABILITY), LIMIT_NAME),
+            over_time(recorded("slo:error_budget:ratio", AVAILABILITY), s.LIMIT_NAME),
             unit=s.RATIO,
             links=[to_dashboard("Who fails most", "errors")],
         ),

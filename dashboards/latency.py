@@ -4,7 +4,7 @@ from dashboards import style as s
 from dashboards.board import Row, dashboard, environment, one_service, row
 from dashboards.limits import Limits
 from dashboards.links import to_dashboard, to_traces
-from dashboards.panels import LIMIT_NAME, Column, heatmap, matrix, timeseries
+from dashboards.panels import Column, heatmap, matrix, timeseries
 from dashboards.promql import (
     BOUND,
     ENDPOINT,
@@ -64,13 +64,13 @@ def _steps(limits: Limits) -> tuple[tuple[float, str], ...]:
 
 
 def _details(limits: Limits) -> Row:
-    slow = f'{{ resource.service.name = "goshop-$service" && kind = server && ({limits.too_slow()}) }}'
+    slow = f'{{ resource.service.name = "goshop-$service" && kind = server && ({limits.slow()}) }}'
     return row(
         timeseries(
             "P99 by route",
             "Who breaks the objective's limit (dashed)? A point is a request: click it for its trace.",
             over_time(quantile(0.99, calls(BUCKET), METHOD, ENDPOINT), ROUTE, exemplars=True),
-            over_time(limits.latency_limit(), LIMIT_NAME),
+            *limits.latency_limit(),
             unit=s.SECONDS,
             width=s.HALF,
             height=s.TALL,

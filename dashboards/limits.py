@@ -6,10 +6,14 @@ from decimal import Decimal
 from typing import Self
 
 from dashboards.promql import ENVIRONMENT, OURS, SERVICE, UP
-from dashboards.style import BAD, WARN
+from dashboards.sources import over_time
+from dashboards.style import BAD, LIMIT_NAME, WARN, Json
 from slo.generation.numbers import exact
 from slo.openslo.model import AlertPolicy, Specification
 from slo.openslo.promql import Matcher, Selector
+
+# Where nobody has said what is too long.
+USUALLY_TOO_LONG = "duration > 1s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,21 +50,23 @@ class Limits:
         slowest = {branch.policy.severity: float(branch.policy.factor) for branch in reversed(self.branches)}
         return [(slowest[name], color) for name, color in (("ticket", WARN), ("page", BAD)) if name in slowest]
 
-    def latency_limit(self) -> str:
-        """Return PromQL for the chosen services' limits in s, as series by `service`."""
+    def latency_limit(self) -> list[Json]:
+        """Return the query for the chosen services' limits in s as a dashed line; none where no latency has a limit."""
+        if not self.latency:
+            return []
         named = [
             f'label_replace(vector({exact(limit)}), "{SERVICE}", "{name}", "", "")' for name, limit in self.latency
         ]
         chosen = Selector(UP, (Matcher(ENVIRONMENT, "=~", "$environment"), OURS, Matcher(SERVICE, "=~", "$service")))
-        return f"({' or '.join(named)})\nand on ({SERVICE})\n{chosen}"
+        return [over_time(f"({' or '.join(named)})\nand on ({SERVICE})\n{chosen}", LIMIT_NAME)]
 
-    def too_slow(self) -> str:
-        """Return TraceQL for spans of a service that took longer than its limit."""
-        each = (
+    def slow(self) -> str:
+        """Return TraceQL for what took longer than the limit of its service."""
+        each = [
             f'(resource.service.name = "goshop-{name}" && duration > {exact(limit * 1000)}ms)'
             for name, limit in self.latency
-        )
-        return " || ".join(each)
+        ]
+        return " || ".join(each or [USUALLY_TOO_LONG])
 
 
 def _branches(specification: Specification) -> Iterator[Branch]:

@@ -1,5 +1,7 @@
 """Objectives and error budgets: what the specification promises, what is left of it, and which alert comes next."""
 
+from collections.abc import Iterator
+
 from dashboards import style as s
 from dashboards.board import Row, dashboard, row
 from dashboards.limits import Branch, Limits
@@ -30,7 +32,7 @@ def build(limits: Limits) -> Json:
         "slo",
         "Objectives and budgets",
         "Is every objective met, how long will the budgets last, and which alert is next? Over all environments that this Prometheus scrapes.",
-        [_budgets(limits), _burning(limits), _alerts()],
+        [_budgets(limits), *_burning(limits), _alerts()],
         shown="now-6h",
     )
 
@@ -75,10 +77,12 @@ def _burn(window: str) -> str:
     return f"sum by ({', '.join(WHO)}) ({recorded(f'slo:sli_error:ratio_rate{window}')})\n/\n{_of(BUDGET)}"
 
 
-def _burning(limits: Limits) -> Row:
+def _burning(limits: Limits) -> Iterator[Row]:
+    if not limits.branches:
+        return
     branches = limits.branches[::-1]
     gravest = branches[0].policy
-    return row(
+    yield row(
         table(
             "How near to an alert",
             "Which alert is next? 100 % of a branch fires: its burn rate over both windows, the long one that says it matters "

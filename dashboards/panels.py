@@ -12,8 +12,6 @@ from dashboards import style as s
 from dashboards.sources import GRAFANA, LOKI, TEMPO, at_the_end
 from dashboards.style import Json
 
-LIMIT_NAME = "limit"
-
 
 def panel(kind: str, title: str, question: str, targets: Sequence[Json], *, width: int, height: int) -> Json:
     """Return what all panels share; targets are lettered in their order, and place is given by the board."""
@@ -285,13 +283,13 @@ def limit_line() -> Json:
     """Return how a series called "limit" is drawn."""
     dashed = {"fill": "dash", "dash": [8, 6]}
     return named(
-        LIMIT_NAME,
+        s.LIMIT_NAME,
         {
             "color": s.fixed(s.LIMIT),
             "custom.lineStyle": dashed,
             "custom.lineWidth": 1,
             "custom.fillOpacity": 0,
-            "custom.stacking": {"group": LIMIT_NAME, "mode": "none"},
+            "custom.stacking": {"group": s.LIMIT_NAME, "mode": "none"},
         },
     )
 

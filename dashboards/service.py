@@ -4,7 +4,7 @@ from dashboards import style as s
 from dashboards.board import Row, a_trace, dashboard, environment, one_service, row
 from dashboards.limits import Limits
 from dashboards.links import to_dashboard, to_lines, to_traces
-from dashboards.panels import LIMIT_NAME, Column, found_traces, lines, matching, stat, table, timeseries
+from dashboards.panels import Column, found_traces, lines, matching, stat, table, timeseries
 from dashboards.promql import (
     CHOSEN,
     CPU,
@@ -114,7 +114,7 @@ def _red(limits: Limits) -> Row:
             "Errors",
             "Which route or method fails, and more than its budget allows (dashed)? One alone: its handler or statement. All: a dependency.",
             over_time(failed, f"{tag(METHOD)} {tag(ENDPOINT)}"),
-            over_time(recorded("slo:error_budget:ratio", AVAILABILITY), LIMIT_NAME),
+            over_time(recorded("slo:error_budget:ratio", AVAILABILITY), s.LIMIT_NAME),
             unit=s.RATIO,
             links=[to_dashboard("Who fails most", "errors"), to_traces("Failed requests", _failed())],
         ),
@@ -123,7 +123,7 @@ def _red(limits: Limits) -> Row:
             "How long do callers wait? Dashed: the objective's limit. P50 rises with it: everything is slow; P99 alone: some requests, "
             "and a point is one of them: click it for its trace.",
             *(over_time(quantile(part, buckets), name, exemplars=name == SHOWN) for part, name in PARTS),
-            over_time(limits.latency_limit(), LIMIT_NAME),
+            *limits.latency_limit(),
             unit=s.SECONDS,
             overrides=[matching(f"^{name}$", {"color": s.fixed(COLORS[name])}) for _, name in PARTS],
             links=[to_dashboard("Which routes are slow", "latency"), to_traces("Slow requests", _slow(limits))],
@@ -157,7 +157,7 @@ def _where(limits: Limits) -> Row:
         found_traces(
             "Failed or slow requests",
             "Which requests show it? Each is a trace: its longest span, or the first that failed, names service and statement.",
-            traces(_of_service(f"status = error || {limits.too_slow()}")),
+            traces(_of_service(f"status = error || {limits.slow()}")),
             links=[to_lines("Its log lines", f'{{{LOG_STREAM}}} | {c.LOG_TRACE_ID}="${{__data.fields.traceID}}"')],
         ),
         title="Where it hurts",
@@ -173,7 +173,7 @@ def _failed() -> str:
 
 
 def _slow(limits: Limits) -> str:
-    return _of_service(limits.too_slow())
+    return _of_service(limits.slow())
 
 
 def _lines() -> Row:

@@ -27,6 +27,7 @@ BAD: Final = "#D81B60"
 PLAIN_CELL: Final = "transparent"
 # What a limit is drawn with, dashed.
 LIMIT: Final = BAD
+LIMIT_NAME: Final = "limit"
 # https://github.com/d3/d3-scale-chromatic: one of those that everybody sees as a scale.
 HEAT: Final = "Viridis"
 

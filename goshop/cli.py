@@ -9,6 +9,7 @@ from typing import Final
 
 import click
 
+from goshop.dashboards_command import dashboards
 from goshop.exit_codes import Misuse, explained, judged
 from goshop.gate_command import gate
 from goshop.options import fault_option, root_option
@@ -27,6 +28,7 @@ Examples:
   goshop slo check                           is the specification sound?
   goshop slo rules                           Prometheus' rules and alerts that follow from it
   goshop slo budget --prometheus URL         what is left of each error budget
+  goshop dashboards --out grafana            Grafana's dashboards for it
   goshop serve user --env=dev                one service alone
 """
 
@@ -106,6 +108,7 @@ def drill(names: tuple[str, ...], root: Path, *, as_json: bool) -> None:
     sys.exit(0 if all(finding.found for finding in findings) else 1)
 
 
+main.add_command(dashboards)
 main.add_command(gate)
 main.add_command(slo)
 main.add_command(trace)
