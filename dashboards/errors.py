@@ -80,7 +80,7 @@ def _most() -> Row:
             ],
             width=s.HALF,
             height=s.TALL,
-            links=[to_dashboard("The service", "service", service=of_row("service"))],
+            links=[to_dashboard("The service", "service", service=of_row("Service"))],
         ),
     )
 

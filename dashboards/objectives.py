@@ -64,6 +64,8 @@ def _budgets(limits: Limits) -> Row:
             "Where did it go? A step is an incident; a slope is what every day costs.",
             over_time(recorded("slo:period_error_budget_remaining:ratio"), NAMED),
             unit=s.RATIO,
+            # More may be spent than there is.
+            bottom=None,
             height=s.TALL,
         ),
     )

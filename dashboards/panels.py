@@ -37,9 +37,10 @@ def timeseries(
     colors: Json | None = None,
     overrides: Iterable[Json] = (),
     links: Sequence[Json] = (),
+    bottom: float | None = 0.0,
     top: float | None = None,
 ) -> Json:
-    """Return lines over time, or areas where they are parts of a whole; `top` is the end of the axis."""
+    """Return lines over time, or areas where they are parts of a whole; `bottom` and `top` are the ends of the axis."""
     drawn = {
         "drawStyle": "line",
         "fillOpacity": 40 if stacked else 0,
@@ -54,9 +55,8 @@ def timeseries(
         "color": colors or s.by_name(),
         "custom": drawn,
         "links": list(links),
-        "min": 0,
         "unit": unit,
-        **({} if top is None else {"max": top}),
+        **{end: value for end, value in (("min", bottom), ("max", top)) if value is not None},
     }
     options = {
         "legend": {
@@ -206,7 +206,7 @@ def heatmap(title: str, question: str, target: Json, *, unit: str, rows: bool, w
         "rowsFrame": {"layout": "auto", "value": values},
         "showValue": "never",
         "tooltip": {"mode": "single", "showColorScale": True, "yHistogram": False},
-        "yAxis": {"axisPlacement": "left", "reverse": False, "unit": "string" if rows else s.SECONDS},
+        "yAxis": {"axisPlacement": "left", "reverse": False, **({} if rows else {"unit": s.SECONDS})},
     }
     made = panel("heatmap", title, question, [target], width=width, height=s.TALL)
     return made | {

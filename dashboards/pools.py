@@ -18,7 +18,7 @@ from dashboards.promql import (
 )
 from dashboards.sources import over_time, traces
 from dashboards.style import Json
-from slo.openslo.known_series import BUCKET, COUNT
+from slo.openslo.known_series import BUCKET
 from slo.openslo.promql import Matcher
 from telemetry import conventions as c
 
@@ -68,22 +68,20 @@ def _waiting() -> Row:
 
 
 def _held() -> Row:
-    served = summed(rate(c.DB_POOL_WAIT, suffix=COUNT), SERVICE)
     return row(
         timeseries(
             "Connections",
-            "Is it a leak? In use that only rises, while fewer are lent, is one.",
+            "Is it a leak? In use that only rises, whatever the traffic, is one.",
             over_time(summed(where(c.DB_POOL_CONNECTIONS), SERVICE, STATE), f"{tag(SERVICE)} {tag(STATE)}"),
             over_time(summed(where(c.DB_POOL_CONNECTIONS_MAX), SERVICE), f"{tag(SERVICE)} at most"),
             unit=s.CONNECTIONS,
         ),
         timeseries(
-            "Lent, and statements' mean",
-            "Fewer lent and longer statements: the database is slow, not the pool.",
-            over_time(served, f"{tag(SERVICE)} lent"),
-            over_time(mean(c.DB_QUERY_DURATION, SERVICE), f"{tag(SERVICE)} mean"),
-            unit=s.OPERATIONS,
-            overrides=[_right("mean$", s.SECONDS)],
+            "Statements, mean",
+            "Do statements hold connections for longer? Then it is the database, and more connections would not help.",
+            over_time(mean(c.DB_QUERY_DURATION, SERVICE), tag(SERVICE)),
+            unit=s.SECONDS,
+            links=[to_dashboard("Slow queries", "slow-queries")],
         ),
         found_traces(
             "Traces that waited",
@@ -93,10 +91,3 @@ def _held() -> Row:
         ),
         title="Why",
     )
-
-
-def _right(pattern: str, unit: str) -> Json:
-    return {
-        "matcher": {"id": "byRegexp", "options": f"/{pattern}/"},
-        "properties": [{"id": "unit", "value": unit}, {"id": "custom.axisPlacement", "value": "right"}],
-    }

@@ -83,7 +83,7 @@ def _statements() -> Row:
                 Column("Time", spent, s.COUNT, decimals=3),
             ],
             width=s.HALF,
-            links=[to_dashboard("The service", "service", service=of_row("service"))],
+            links=[to_dashboard("The service", "service", service=of_row("Service"))],
         ),
         found_traces(
             "Traces with a slow statement",

@@ -164,10 +164,6 @@ def of_budget(text):
     "query", [q for board in BOARDS.values() for q in queries(board) if q.language == "promql"], **ids
 )
 def test_a_unit_fits_what_is_shown(query: Query):
-    if query.id == "goshop-pools/Lent, and statements' mean/B":
-        # An axis of its own, by an override of its name.
-        assert dimension(query.text) == "seconds"
-        return
     assert query.unit in UNITS[dimension(query.text)]
 
 
