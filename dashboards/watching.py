@@ -8,6 +8,7 @@ from dashboards.panels import stat, timeseries
 from dashboards.promql import (
     CHOSEN,
     INSTANCE,
+    JOB,
     OURS,
     REASON,
     SCRAPE_DURATION,
@@ -24,10 +25,12 @@ from dashboards.sources import lines_over_time, over_time
 from dashboards.style import Json
 from slo.links import LOG_STREAM
 from slo.openslo.known_series import BUCKET
-from slo.openslo.promql import Selector
+from slo.openslo.promql import Matcher, Selector
 from telemetry import conventions as c
 
 TARGETS = tuple(sorted((*CHOSEN, OURS)))
+# Whoever else is scraped (compose/prometheus.yaml).
+THE_STACK = Matcher(JOB, "!=", OURS.value)
 LINES = f'{{{LOG_STREAM}, service=~"$service"}}'
 
 
@@ -48,8 +51,10 @@ def _lost() -> Row:
     return row(
         stat(
             "Not scraped",
-            "How many processes does Prometheus not reach? What they did is missing on every dashboard.",
-            over_time(f"count({Selector(UP, TARGETS)} == 0) or vector(0)", "down"),
+            "Whom does Prometheus not reach? What a service did meanwhile is missing on every dashboard; of the stack's own (Tempo, Loki, "
+            "Promtail, Alertmanager, Grafana) traces, lines or alerts are.",
+            over_time(f"count({Selector(UP, TARGETS)} == 0) or vector(0)", "services"),
+            over_time(f"count({Selector(UP, (THE_STACK,))} == 0) or vector(0)", "the stack"),
             unit=s.COUNT,
             steps=[(1.0, s.BAD)],
         ),

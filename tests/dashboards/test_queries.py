@@ -38,6 +38,8 @@ WORDS = {
     *("sum", "count", "min", "max", "topk", "rate", "histogram_quantile", "label_replace", "vector"),
     *("by", "on", "and", "or", "end"),
 }
+# Those who watch are nobody's service.
+THE_STACK = 'up{job!="goshop"}'
 LOG_LABELS = {"job", c.LOG_SERVICE, c.LOG_LEVEL, c.LOG_TRACE_ID}
 SPAN_ATTRIBUTES = {
     value for name, value in vars(c).items() if name.isupper() and isinstance(value, str) and "." in value
@@ -79,6 +81,8 @@ def test_nothing_is_read_but_by_a_selector_of_the_chosen_services(query: Query):
     bare = re.sub(r"\[[^\]]*\]", " ", GROUPED.sub("by", bare))
     assert set(re.findall(r"[a-zA-Z_:][\w:]*", bare)) <= WORDS
     for each in SELECTOR.finditer(query.text):
+        if each.group() == THE_STACK:
+            continue
         labels = {match["label"]: match["value"] for match in MATCHER.finditer(each["matchers"])}
         assert "$service" in {labels.get("service"), labels.get("sloth_service")}
 
