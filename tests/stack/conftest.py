@@ -69,6 +69,24 @@ def start_prometheus(prometheus: Path, tmp_path: Path) -> Iterator[Callable[...,
 
 
 @pytest.fixture(scope="session")
+def alertmanager_command(pytestconfig: pytest.Config) -> Path:
+    """The alertmanager of tests/backends/alertmanager, or the one that $ALERTMANAGER names."""
+    return _command("alertmanager", pytestconfig)
+
+
+@pytest.fixture(scope="session")
+def amtool(pytestconfig: pytest.Config) -> Path:
+    """The amtool of tests/backends/alertmanager, or the one that $AMTOOL names."""
+    return _command("amtool", pytestconfig)
+
+
+@pytest.fixture(scope="session")
+def docker_compose_command(pytestconfig: pytest.Config) -> Path:
+    """The docker-compose of tests/backends/compose, or the one that $DOCKER_COMPOSE names."""
+    return _command("docker-compose", pytestconfig)
+
+
+@pytest.fixture(scope="session")
 def loki_command(pytestconfig: pytest.Config) -> Path:
     """The loki of tests/backends/loki, or the one that $LOKI names."""
     return _command("loki", pytestconfig)
