@@ -121,7 +121,8 @@ def compose_command() -> list[str]:
     """Return how Docker Compose is called here; raises `StackError`."""
     for command in (["docker", "compose"], ["docker-compose"]):
         if shutil.which(command[0]) and _succeeds([*command, "version"]):
-            return [*command, "--project-directory", str(COMPOSE), "--file", str(COMPOSE / "compose.yaml")]
+            # In its folder, where it finds compose.override.yaml, too.
+            return command
     raise StackError(
         "Docker Compose is not here (2.24 or newer, over Docker Engine 25): https://docs.docker.com/compose/install/"
     )
@@ -138,7 +139,9 @@ def up(profiles: Sequence[str]) -> None:
     write_rules()
     # Where nobody takes traces, none are sent.
     traces = {"GOSHOP_STACK_TRACES": "none"} if "minimal" in profiles else {}
-    if subprocess.run([*command, "up", "--detach", "--build"], env=os.environ | traces, check=False).returncode:
+    if subprocess.run(
+        [*command, "up", "--detach", "--build"], env=os.environ | traces, cwd=COMPOSE, check=False
+    ).returncode:
         raise StackError("docker compose up failed, see above")
     began = time.monotonic()
     wait(command, began + HEALTHY_SECONDS)
@@ -151,7 +154,9 @@ def wait(command: Sequence[str], deadline: float) -> None:
     """Wait until every container is settled, and tell of each that becomes so; raises `StackError`."""
     told: set[str] = set()
     while True:
-        listing = subprocess.run([*command, "ps", "--all", "--format", "json"], stdout=subprocess.PIPE, check=True)
+        listing = subprocess.run(
+            [*command, "ps", "--all", "--format", "json"], cwd=COMPOSE, stdout=subprocess.PIPE, check=True
+        )
         found = containers(listing.stdout.decode())
         for container in found:
             if container.is_settled and container.service not in told:
@@ -169,7 +174,7 @@ def _why(command: Sequence[str], late: Iterable[Container]) -> str:
     parts = []
     for container in late:
         logs = [*command, "logs", "--tail", "10", "--no-log-prefix", container.service]
-        said = subprocess.run(logs, capture_output=True, text=True, check=False).stdout.strip()
+        said = subprocess.run(logs, cwd=COMPOSE, capture_output=True, text=True, check=False).stdout.strip()
         parts.append(f"{container.service} is {container.condition}:\n{said}")
     return "not everything came up; `make stack-down` stops it\n" + "\n".join(parts)
 
@@ -224,7 +229,7 @@ def down(*, volumes: bool) -> None:
     command = [*compose_command(), "--profile=full", "down", "--remove-orphans", *(["--volumes"] if volumes else [])]
     # Without the passwords compose.yaml cannot be read.
     write_environment()
-    if subprocess.run(command, check=False).returncode:
+    if subprocess.run(command, cwd=COMPOSE, check=False).returncode:
         raise StackError("docker compose down failed, see above")
 
 

@@ -182,3 +182,7 @@ def test_nothing_that_alertmanager_needs_is_a_secret():
 def test_grafana_shows_what_is_generated_from_where_it_is_mounted():
     (provider,) = read(COMPOSE / "grafana" / "dashboards" / "goshop.yaml")["providers"]
     assert f"../dashboards/generated:{provider['options']['path']}:ro" in services()["grafana"]["volumes"]
+    home = services()["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
+    folder, _, name = home.rpartition("/")
+    assert folder == provider["options"]["path"]
+    assert (ROOT / "dashboards" / "generated" / name).is_file()
