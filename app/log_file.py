@@ -1,14 +1,18 @@
 """A service's log lines in a file of its own: where no launcher keeps its standard output, as in a container.
 
 The file takes the place of the standard output by its descriptor, so that everything written there gets into it. When it is
-full it is renamed (`gateway.log` → `gateway.log.1` → …, the oldest one goes) and a new one takes its place; when somebody else
-has renamed it, so does a new one. Nothing is lost or torn by that: a line that was under way is in the renamed file, which whoever
-reads (Promtail: `*.log*`) goes on reading. The standard error stays what it is: what ends a process at its start is said there.
+full it is renamed (`gateway.log.1`, the next one `gateway.log.2`; the oldest one goes) and a new one takes its place; when somebody
+else has renamed it, so does a new one. Nothing is lost or torn by that: a line that was under way is in the renamed file, which whoever
+reads (Promtail, see loki/) goes on reading. That is why a file is renamed once and for good: Promtail knows files by their names, and
+where each takes the name of the one before it, a reader who was held up misses all but the last.
+
+The standard error stays what it is: what ends a process at its start is said there.
 """
 
 import asyncio
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -41,7 +45,7 @@ class LogFile:
         if not self._is_named(mine):
             self.begin()
         elif mine.st_size >= self._logs.max_bytes:
-            self._shift()
+            self._put_aside()
             self.begin()
 
     def _is_named(self, mine: os.stat_result) -> bool:
@@ -50,14 +54,23 @@ class LogFile:
         except FileNotFoundError:
             return False
 
-    def _shift(self) -> None:
-        for number in range(self._logs.keep, 0, -1):
-            older = self._numbered(number - 1)
-            if older.exists():
-                older.replace(self._numbered(number))
+    def _put_aside(self) -> None:
+        numbers = [*self._numbers()]
+        last = max(numbers, default=0) + 1
+        self.path.replace(self._numbered(last))
+        for number in (*numbers, last):
+            if number <= last - self._logs.keep:
+                self._numbered(number).unlink(missing_ok=True)
+
+    def _numbers(self) -> Iterator[int]:
+        """Yield the numbers of the renamed files that are there."""
+        begins = f"{self.path.name}."
+        for path in self.path.parent.iterdir():
+            if path.name.startswith(begins) and (number := path.name.removeprefix(begins)).isdecimal():
+                yield int(number)
 
     def _numbered(self, number: int) -> Path:
-        return self.path.with_name(f"{self.path.name}.{number}") if number else self.path
+        return self.path.with_name(f"{self.path.name}.{number}")
 
 
 def begin(service: str, logs: Logs) -> None:

@@ -46,7 +46,29 @@ def test_a_full_file_is_renamed_and_the_oldest_one_goes(tmp_path, descriptor):
         os.write(descriptor, f"{number}\n".encode())
         file.look()
     found = {path.name: path.read_text() for path in tmp_path.glob("user.log*")}
-    assert found == {"user.log": "", "user.log.1": "3\n", "user.log.2": "2\n"}
+    assert found == {"user.log": "", "user.log.3": "2\n", "user.log.4": "3\n"}
+
+
+def test_a_renamed_file_keeps_its_name_also_when_the_service_starts_again(tmp_path, descriptor):
+    for number in range(12):
+        file = LogFile("user", Logs(folder=str(tmp_path), max_bytes=2, keep=20), descriptor)
+        file.begin()
+        os.write(descriptor, f"{number}\n".encode())
+        file.look()
+    found = {path.name: path.read_text() for path in tmp_path.glob("user.log.*")}
+    assert found == {f"user.log.{number + 1}": f"{number}\n" for number in range(12)}
+
+
+def test_what_is_none_of_its_files_is_left_alone(tmp_path, descriptor):
+    others = {"user.log.old", "user.log.1.gz", "user.log.", "users.log.1"}
+    for name in others:
+        (tmp_path / name).write_text("mine\n")
+    file = LogFile("user", Logs(folder=str(tmp_path), max_bytes=2, keep=1), descriptor)
+    file.begin()
+    for number in range(3):
+        os.write(descriptor, f"{number}\n".encode())
+        file.look()
+    assert {path.name for path in tmp_path.iterdir()} == {*others, "terminal", "user.log", "user.log.3"}
 
 
 def test_a_file_that_is_not_full_is_left_alone(tmp_path, descriptor):
