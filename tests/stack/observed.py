@@ -56,8 +56,22 @@ class Customer:
 
     def __init__(self, shop: Shop) -> None:
         self.http = httpx.Client(base_url=shop.url, timeout=20.0, trust_env=False)
+        try:
+            self._settle(shop)
+        except BaseException:
+            self.http.close()
+            raise
+
+    def _settle(self, shop: Shop) -> None:
         self._log_in(*shop.admin)
-        body = {"name": "Lamp", "description": "Bright", "category": "kitchen", "price": 100, "stock": STOCK}
+        body = {
+            "sku": uuid.uuid4().hex[:12],
+            "name": "Lamp",
+            "description": "Bright",
+            "category": "kitchen",
+            "price": 100,
+            "stock": STOCK,
+        }
         self.product = self._made("/api/products", body)
         email = f"{uuid.uuid4().hex}@goshop.example"
         self._made("/api/users", {"name": "Ann", "email": email, "password": "correct horse battery"})
