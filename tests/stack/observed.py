@@ -17,7 +17,7 @@ from tests.stack.backend import Backend
 from tests.stack.jaeger import Jaeger
 from tests.stack.loki import Loki
 
-STOCK: Final = 1000
+STOCK: Final = 90
 # One customer asks here, and never waits for the limit of what one customer may ask.
 UNLIMITED: Final = {"GOSHOP_RATE_LIMIT__BURST": "100000", "GOSHOP_RATE_LIMIT__PER_SECOND": "100000"}
 
