@@ -82,7 +82,7 @@ def said(target: Json) -> tuple[str, str]:
 
 def _unit(panel: Json, ref: str, usual: str) -> str:
     """Return the unit of a query's values: a column's own in a table."""
-    renamed = {}
+    renamed: dict[str, str] = {}
     for step in panel.get("transformations", ()):
         renamed |= step["options"].get("renameByName", {})
     title = renamed.get(f"Value #{ref}", renamed.get("Value", ""))

@@ -57,7 +57,7 @@ def running(command: Path, folder: Path) -> Iterator[Jaeger]:
     """Run a Jaeger with an empty store; raises `StartError`. Main thread only."""
     folder.mkdir(parents=True)
     with reserve(3 + len(_OTHER_PORTS)) as [query, otlp, admin, *others]:
-        arguments = [
+        arguments: list[str | Path] = [
             command,
             f"--memory.max-traces={MOST_TRACES}",
             "--log-level=warn",
