@@ -9,9 +9,13 @@ from pathlib import Path
 
 import psycopg
 import pytest
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from app import config
 from goshop import embedded
+from goshop.processes import wait_until
 from tests.compose.model import COMPOSE, FILES, ONCE, ROOT, SHOP, filled, read, services, size
 
 GIGABYTE = 10**9
@@ -188,6 +192,39 @@ def test_a_service_owns_its_database_and_reads_no_other(prepared, service):
     other = "order" if service != "order" else "user"
     with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
         connect(prepared, f"goshop_{service}", f"goshop_{other}")
+
+
+@pytest.fixture
+def cache(tmp_path):
+    """The cache as its container starts it, but on a socket; yields that and the process."""
+    socket, server = tmp_path / "socket", tmp_path / "valkey-server"
+    server.write_text(f'#!/bin/sh\nexec {embedded._valkey_binary()} "$@" --port 0 --unixsocket {socket}\n')
+    server.chmod(0o755)
+    shell, *arguments = services()["redis"]["command"]
+    arguments[-1] = arguments[-1].replace("$$", "$")
+    environ = {"PATH": f"{tmp_path}:{os.environ['PATH']}", **PASSWORDS}
+    process = subprocess.Popen([shell, *arguments], env=environ, cwd=tmp_path, stdout=subprocess.DEVNULL)
+    try:
+        assert wait_until(socket.exists, 10)
+        yield socket, process
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def test_the_cache_wants_its_password_which_nobody_reads_in_the_list_of_processes(cache):
+    socket, process = cache
+    password = PASSWORDS["GOSHOP_STACK_REDIS_PASSWORD"]
+    # Otherwise it asks three times more.
+    once = Retry(NoBackoff(), 0)
+    with redis.Redis(unix_socket_path=str(socket), retry=once) as stranger, pytest.raises(redis.AuthenticationError):
+        stranger.ping()
+    with redis.Redis(unix_socket_path=str(socket), password=password) as client:
+        assert client.ping()
+        assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "allkeys-lru"}
+    command = Path(f"/proc/{process.pid}/cmdline").read_bytes()
+    assert b"valkey-server" in command
+    assert password.encode() not in command
 
 
 def stages() -> list[str]:
