@@ -32,8 +32,7 @@ MOST = 5
 BY = (SERVICE, METHOD, ENDPOINT)
 NAMED = f"{tag(SERVICE)}: {tag(METHOD)} {tag(ENDPOINT)}"
 FAILED_SPANS = '{ resource.service.name =~ "goshop-(${service:pipe})" && kind = server && status = error }'
-# No status was sent: whoever asked had gone.
-ABORTED = Matcher(STATUS, "=", "")
+LIMITED = Matcher(STATUS, "=", "429")
 
 
 def build(_: Limits) -> Json:
@@ -99,9 +98,10 @@ def _kinds() -> Row:
             links=[to_dashboard("What they depend on", "dependencies")],
         ),
         timeseries(
-            "Never answered, or refused before",
-            "Do callers give up, or come as no request at all? No span tells of what is refused.",
-            over_time(summed(rate(c.HTTP_REQUEST_DURATION, ABORTED, suffix=COUNT), SERVICE), f"{tag(SERVICE)} aborted"),
+            "Turned away",
+            "Whom did it not even try to answer? 429: asked for more than the limit allows. malformed, head_too_large, head_too_slow: no "
+            "HTTP. crowded: more connections than it takes. Of all but 429 there is no span.",
+            over_time(summed(rate(c.HTTP_REQUEST_DURATION, LIMITED, suffix=COUNT), SERVICE), f"{tag(SERVICE)} 429"),
             over_time(summed(rate(c.HTTP_REQUESTS_REFUSED), SERVICE, REASON), f"{tag(SERVICE)} {tag(REASON)}"),
             unit=s.PER_SECOND,
             width=s.HALF,
