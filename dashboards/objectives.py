@@ -88,7 +88,7 @@ def _burning(limits: Limits) -> Iterator[Row]:
         table(
             "How near to an alert",
             "Which alert is next? 100 % of a branch fires: its burn rate over both windows, the long one that says it matters "
-            "and the short one that says it goes on.",
+            "and the short one that says it goes on. Fewer than five bad requests fire nothing.",
             ROWS,
             [
                 Column(_titled(branch.policy), near(branch), s.RATIO, ((NEAR, s.WARN), (1.0, s.BAD)), decimals=0)
@@ -112,11 +112,12 @@ def _burning(limits: Limits) -> Iterator[Row]:
 
 
 def near(branch: Branch) -> str:
-    """Return PromQL for how near its SLOs are to a branch of an alert: 1 fires."""
+    """Return PromQL for how near its SLOs are to a branch of an alert: 1 fires; nothing where the short window has nothing."""
     policy, whose = branch.policy, Matcher(ID, "=~", "|".join(branch.slos))
-    windows = " or ".join(recorded(ratio_name(period), whose) for period in (policy.long, policy.short))
-    both = f"min by ({', '.join(WHO)}) ({windows})"
-    return f"{both}\n/\n({exact(policy.factor)} * {_of(BUDGET)})"
+    long, short = (recorded(ratio_name(period), whose) for period in (policy.long, policy.short))
+    who = ", ".join(WHO)
+    both = f"min by ({who}) ({long} or {short})"
+    return f"{both}\n/\n({exact(policy.factor)} * {_of(BUDGET)})\nand on ({who})\n{short}"
 
 
 def _titled(policy: AlertPolicy) -> str:

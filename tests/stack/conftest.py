@@ -24,6 +24,7 @@ from tests.stack.loki import Loki
 from tests.stack.not_run import ELSEWHERE
 from tests.stack.observed import Observed
 from tests.stack.prometheus import Prometheus, running
+from tests.stack.shop_story import Story, told
 
 # Taken out: services that a test starts would refuse it as a setting that there is not.
 WANTED = os.environ.pop("GOSHOP_STACK", "")
@@ -138,6 +139,13 @@ def observed(
 ) -> Iterator[Observed]:
     """A healthy shop for all tests, whose lines go to `loki` and whose spans go to `jaeger`."""
     with observing.running(tmp_path_factory.mktemp("observed"), loki, promtail, jaeger) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def story(prometheus: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
+    """A shop under load, calm and then failing, that a Prometheus watches: one for all tests that ask what it has seen."""
+    with told(prometheus, tmp_path_factory.mktemp("story")) as found:
         yield found
 
 

@@ -5,6 +5,7 @@ no more of an hour than that minute, so that a page over an hour and 5 minutes f
 """
 
 import json
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,6 +35,9 @@ OUTAGE: Final = Profile(name="outage", load=Arrivals(rate=30, users=60), seconds
 # In s; the tightest limit of a service (slo/specs) is 0.2.
 SLOW: Final = 0.15
 SIZE: Final = SeedSize(users=20, products=50, orders=20)
+ENVIRONMENT: Final = "test"
+# Where a slow bucket leads: the trace ids of some of its requests.
+EXEMPLARS: Final = ("--enable-feature=exemplar-storage",)
 
 
 @dataclass(frozen=True)
@@ -41,11 +45,13 @@ class Story:
     """What happened: the server that saw it, when (Unix s), and how many requests k6 had refused with a 5xx.
 
     `calm` says whether the calm time was one for customers: on a machine that is busy with something else alerts of slowness
-    are right. The shop is still there, with one of its products.
+    are right. The shop is still there, with one of its products; `seed` has what k6 needs, `logs` the services' log files.
     """
 
     shop: Shop
     product: str
+    seed: Path
+    logs: Path
     server: Prometheus
     specification: Specification
     began: float
@@ -72,11 +78,14 @@ class Story:
 @contextmanager
 def told(prometheus: Path, folder: Path) -> Iterator[Story]:
     """Run the shop through both times, a minute and a half; the server stays until the context ends. Main thread only."""
-    with Shop.start(RunFolder.create(folder / "goshop"), faults=FAULT, armed=False) as shop:
+    logs = folder / "logs"
+    logs.mkdir(parents=True)
+    environ = {**os.environ, "GOSHOP_LOGS__FOLDER": str(logs)}
+    with Shop.start(RunFolder.create(folder / "goshop"), faults=FAULT, armed=False, environ=environ) as shop:
         data = folder / "seed.json"
         # Before anything is scraped: hashing the passwords of 20 accounts at once is slow, and no part of the story.
         product = seed_shop(shop.url, shop.admin, data, size=SIZE).products[0]
-        with running(prometheus, folder / "prometheus", configuration(shop.internal)) as server:
+        with running(prometheus, folder / "prometheus", configuration(shop.internal), flags=EXEMPLARS) as server:
             eventually(lambda: server.value("count(up == 1)") == len(shop.internal), 20, "all services are scraped")
             began = time.time()
             before = loadtests.run(CALM, shop.url, data, shop.run.k6)
@@ -87,18 +96,18 @@ def told(prometheus: Path, folder: Path) -> Iterator[Story]:
             ended = eventually(lambda: _counted(server, refused), 10, "the last answers are scraped")
             slow = sum(sample.duration > SLOW for sample in before.samples)
             calm = slow < 0.005 * len(before.samples)
-            yield Story(
-                shop, product, server, load_specification([SPECIFICATION]), began, calm_until, ended, refused, calm
-            )
+            specification = load_specification([SPECIFICATION])
+            yield Story(shop, product, data, logs, server, specification, began, calm_until, ended, refused, calm)
 
 
 def configuration(internal: dict[str, str]) -> str:
     """Return a configuration that scrapes services by name and address each second, with the committed rules.
 
-    JSON, which is YAML. The rules select by the label `service`, which is the scraper's to give.
+    JSON, which is YAML. Rules and dashboards select by the labels `service` and `environment`, which are the scraper's to give.
     """
     targets = [
-        {"targets": [url.removeprefix("http://")], "labels": {"service": name}} for name, url in internal.items()
+        {"targets": [url.removeprefix("http://")], "labels": {"service": name, "environment": ENVIRONMENT}}
+        for name, url in internal.items()
     ]
     document: dict[str, Any] = {
         "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from tests.stack.prometheus import eventually
-from tests.stack.shop_story import RULES, told
+from tests.stack.shop_story import RULES
 from tests.stack.time_lapse import scenario, series
 
 pytestmark = pytest.mark.timeout(300)
@@ -21,12 +21,6 @@ OF_FIVE_MINUTES = {
     "slo:period_burn_rate:ratio",
     "slo:period_error_budget_remaining:ratio",
 }
-
-
-@pytest.fixture(scope="module")
-def story(prometheus, tmp_path_factory):
-    with told(prometheus, tmp_path_factory.mktemp("story")) as story:
-        yield story
 
 
 def alerts(story):
