@@ -65,7 +65,8 @@ class _Statement:
 
     def __exit__(self, _: type[BaseException] | None, error: BaseException | None, _tb: TracebackType | None) -> None:
         metrics = current.metrics()
-        metrics.query_duration[self._operation, self._table].observe(perf_counter_ns() - self._start)
+        took = perf_counter_ns() - self._start
+        metrics.query_duration[self._operation, self._table].observe(took, self._measured.exemplar)
         # Who stops reading a stream has not failed.
         if error is not None and not isinstance(error, GeneratorExit):
             kind = error_type(error)

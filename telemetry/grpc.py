@@ -88,7 +88,8 @@ class _Call:
 
     def end(self, code: grpc.StatusCode, details: str = "", error: BaseException | None = None) -> None:
         status = code.name
-        self._durations[self._service, self._method, status].observe(perf_counter_ns() - self._start)
+        took = perf_counter_ns() - self._start
+        self._durations[self._service, self._method, status].observe(took, self._measured.exemplar)
         if code not in self._faults:
             self._measured.conclude({c.RPC_RESPONSE_STATUS_CODE: status})
             return

@@ -33,6 +33,10 @@ class Operation(Protocol):
     def span(self) -> Span:
         """Its span."""
 
+    @property
+    def exemplar(self) -> str:
+        """The trace id that a bucket may lead to; "" where nobody will find the trace, because it is not sampled."""
+
     def conclude(self, more: Mapping[str, Any] = NOTHING, *, failed: bool = False, description: str = "") -> None:
         """End it, with attributes that only its end could tell; `description` is of a failure."""
 
@@ -53,6 +57,11 @@ class FastOperation(FastSpan):
         """Itself; see `Operation`."""
         return self
 
+    @property
+    def exemplar(self) -> str:
+        """See `Operation`."""
+        return self.trace_id if self.flags & SAMPLED else ""
+
     def conclude(self, more: Mapping[str, Any] = NOTHING, *, failed: bool = False, description: str = "") -> None:
         """End it; see `Operation`."""
         if self.ended:
@@ -70,6 +79,12 @@ class SdkOperation:
 
     def __init__(self, tracer: Tracer, template: Template, context: Context | None) -> None:
         self.span = tracer.start_span(template.name, context, template.kind, template.attributes)
+
+    @property
+    def exemplar(self) -> str:
+        """See `Operation`."""
+        context = self.span.get_span_context()
+        return f"{context.trace_id:032x}" if context.trace_flags.sampled else ""
 
     def conclude(self, more: Mapping[str, Any] = NOTHING, *, failed: bool = False, description: str = "") -> None:
         """End it; see `Operation`."""

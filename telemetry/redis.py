@@ -45,7 +45,8 @@ class _Command:
 
     def __exit__(self, _: type[BaseException] | None, error: BaseException | None, _tb: TracebackType | None) -> None:
         outcome = c.OUTCOME_OK if error is None else c.OUTCOME_ERROR
-        current.metrics().redis_duration[self._name, outcome].observe(perf_counter_ns() - self._start)
+        took = perf_counter_ns() - self._start
+        current.metrics().redis_duration[self._name, outcome].observe(took, self._measured.exemplar)
         if error is None:
             self._measured.conclude()
         else:

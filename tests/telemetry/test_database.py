@@ -53,6 +53,19 @@ async def test_a_statement_is_named_by_its_summary(conn: Any, telemetry: Any):
     assert count(telemetry, "INSERT", "shirts") == 1
 
 
+async def test_a_slow_bucket_leads_to_the_statement(conn: Any, telemetry: Any):
+    connection, spans = conn
+    await connection.execute(SELECT)
+    (span,) = spans
+    samples = telemetry.metrics.query_duration.metric.collect()[0].samples
+    found = {
+        sample.exemplar.labels["trace_id"]
+        for sample in samples
+        if sample.exemplar and sample.labels["operation"] == "SELECT"
+    }
+    assert found == {span.trace_id}
+
+
 async def test_a_plain_string_is_not_parsed_and_not_recorded(conn: Any, telemetry: Any):
     connection, spans = conn
     await connection.execute("SELECT 'SECRET' FROM shirts")

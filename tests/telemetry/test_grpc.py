@@ -45,6 +45,11 @@ class World:
             and s.value
         }
 
+    def exemplars(self, side: str) -> set[str]:
+        """The trace ids that buckets of a side lead to."""
+        samples = getattr(self.telemetry.metrics, f"rpc_{side}_duration").metric.collect()[0].samples
+        return {sample.exemplar.labels["trace_id"] for sample in samples if sample.exemplar}
+
     def sides(self) -> tuple[SpanRecord, SpanRecord]:
         (client,) = [span for span in self.spans if span.kind == "CLIENT"]
         (server,) = [span for span in self.spans if span.kind == "SERVER"]
@@ -102,6 +107,25 @@ async def test_a_call_is_one_trace_with_a_span_on_either_side(both_told: Any):
         assert (span.attributes[c.RPC_SYSTEM_NAME], span.attributes[c.RPC_RESPONSE_STATUS_CODE]) == ("grpc", "OK")
         assert span.status == "UNSET"
     assert world.counts("server") == world.counts("client") == {"OK": 1}
+
+
+async def test_a_slow_bucket_leads_to_the_call_on_either_side(both_told: Any):
+    async with serve(echo) as world:
+        await world.get()
+        client, server = await both_told(world)
+    assert world.exemplars("client") == world.exemplars("server") == {client.trace_id} == {server.trace_id}
+
+
+async def test_a_call_that_is_not_sampled_is_no_exemplar(eventually: Any):
+    async with serve(echo) as world:
+        context = trace.SpanContext(
+            int("ab" * 16, 16), int("cd" * 8, 16), is_remote=True, trace_flags=trace.TraceFlags(0)
+        )
+        token = attach(trace.set_span_in_context(trace.NonRecordingSpan(context)))
+        await world.get()
+        detach(token)
+        await eventually(lambda: world.counts("server") == {"OK": 1})
+    assert world.exemplars("client") == world.exemplars("server") == set()
 
 
 @pytest.mark.parametrize("code", [code for code in Code if code is not Code.OK])
