@@ -139,12 +139,11 @@ def up(profiles: Sequence[str]) -> None:
     write_rules()
     # Where nobody takes traces, none are sent.
     traces = {"GOSHOP_STACK_TRACES": "none"} if "minimal" in profiles else {}
-    if subprocess.run(
-        [*command, "up", "--detach", "--build"], env=os.environ | traces, cwd=COMPOSE, check=False
-    ).returncode:
-        raise StackError("docker compose up failed, see above")
     began = time.monotonic()
-    wait(command, began + HEALTHY_SECONDS)
+    start = [*command, "up", "--detach", "--build"]
+    if subprocess.run(start, env=os.environ | traces, cwd=COMPOSE, check=False).returncode:
+        raise StackError(_why(command, [container for container in _listed(command) if not container.is_settled]))
+    wait(command, time.monotonic() + HEALTHY_SECONDS)
     say(f"everything is healthy after {time.monotonic() - began:.0f} s")
     stock(known)
     sys.stdout.write(welcome(known, full="minimal" not in profiles))
@@ -154,10 +153,7 @@ def wait(command: Sequence[str], deadline: float) -> None:
     """Wait until every container is settled, and tell of each that becomes so; raises `StackError`."""
     told: set[str] = set()
     while True:
-        listing = subprocess.run(
-            [*command, "ps", "--all", "--format", "json"], cwd=COMPOSE, stdout=subprocess.PIPE, check=True
-        )
-        found = containers(listing.stdout.decode())
+        found = _listed(command)
         for container in found:
             if container.is_settled and container.service not in told:
                 told.add(container.service)
@@ -170,9 +166,15 @@ def wait(command: Sequence[str], deadline: float) -> None:
         time.sleep(LOOK_SECONDS)
 
 
+def _listed(command: Sequence[str]) -> list[Container]:
+    listing = [*command, "ps", "--all", "--format", "json"]
+    return containers(subprocess.run(listing, cwd=COMPOSE, stdout=subprocess.PIPE, check=True).stdout.decode())
+
+
 def _why(command: Sequence[str], late: Iterable[Container]) -> str:
     parts = []
-    for container in late:
+    # What was only to come after the others has nothing to say.
+    for container in (container for container in late if container.state != "created"):
         logs = [*command, "logs", "--tail", "10", "--no-log-prefix", container.service]
         said = subprocess.run(logs, cwd=COMPOSE, capture_output=True, text=True, check=False).stdout.strip()
         parts.append(f"{container.service} is {container.condition}:\n{said}")
