@@ -82,3 +82,11 @@ def test_loki_keeps_lines_out_of_order_for_as_long_as_it_says() -> None:
     assert config["limits_config"]["unordered_writes"] is True
     assert config["compactor"]["retention_enabled"] is True
     assert config["limits_config"]["retention_period"] == config["limits_config"]["reject_old_samples_max_age"]
+
+
+def test_the_readme_has_the_table_that_was_measured() -> None:
+    measured = (LOKI.parent / "benchmarks" / "results" / "log_labels.md").read_text()
+    readme = (LOKI / "README.md").read_text()
+    _, _, quoted = readme.partition("<!-- labels -->\n")
+    quoted, _, _ = quoted.partition("\n<!-- /labels -->")
+    assert quoted == measured.partition("\n\n")[2].rstrip("\n")
