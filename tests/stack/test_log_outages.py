@@ -8,6 +8,7 @@ import secrets
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -232,6 +233,27 @@ def test_what_loki_refuses_for_good_is_counted_and_takes_nothing_with_it(
     assert Counter(line.text for line in files.wait(SERVICE, good)) == Counter(good)
     assert promtail.metric("promtail_dropped_entries_total") > 0
     assert loki.metric("loki_discarded_samples_total", reason="greater_than_max_sample_age") == 1
+
+
+def test_a_line_may_come_up_to_an_hour_late_and_later_ones_are_counted(
+    start_loki: START_LOKI, start_promtail: START_PROMTAIL, tmp_path: Path
+) -> None:
+    loki = start_loki()
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    files = LogFiles(folder, loki)
+    start_promtail(folder, loki.url)
+    newest = json_line("newest")
+    files.write(SERVICE, newest)
+    files.wait(SERVICE, [newest])
+    late, too_late = (json_line("late", at=_minutes_ago(minutes)) for minutes in (55, 65))
+    files.write(SERVICE, late, too_late)
+    files.wait(SERVICE, [late])
+    assert loki.metric("loki_discarded_samples_total", reason="too_far_behind") == 1
+
+
+def _minutes_ago(minutes: int) -> str:
+    return (datetime.now(UTC) - timedelta(minutes=minutes)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def test_in_label_mode_each_request_is_a_stream_and_those_beyond_the_limit_are_refused_and_counted(
