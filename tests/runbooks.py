@@ -30,9 +30,10 @@ def promql(*pages: Path) -> Iterator[str]:
             yield shlex.split(line)[-1]
 
 
-def logql() -> Iterator[str]:
+def logql(*pages: Path) -> Iterator[str]:
     """Yield what Loki is asked."""
-    yield from (query.removeprefix("query=") for query in _parameters("/loki/api/v1/query_range") if query[0] == "q")
+    asked = _parameters("/loki/api/v1/query_range", *pages)
+    yield from (query.removeprefix("query=") for query in asked if query[0] == "q")
 
 
 def traceql() -> Iterator[str]:
@@ -40,8 +41,8 @@ def traceql() -> Iterator[str]:
     yield from (query.removeprefix("q=") for query in _parameters("/api/search") if query[0] == "q")
 
 
-def _parameters(path: str) -> Iterator[str]:
-    for line in commands():
+def _parameters(path: str, *pages: Path) -> Iterator[str]:
+    for line in commands(*pages):
         words = shlex.split(line)
         if words[0] == "curl" and any(word.endswith(path) for word in words):
             yield from (value for word, value in pairwise(words) if word == _ENCODED)
