@@ -43,6 +43,14 @@ async def test_a_command_is_a_span_without_its_arguments(client: Any, telemetry:
     assert counts(telemetry) == {("SET", "ok"): 1}
 
 
+async def test_a_slow_bucket_leads_to_the_command(client: Any, telemetry: Any):
+    valkey, spans = client
+    await valkey.get("key")
+    (span,) = spans
+    samples = telemetry.metrics.redis_duration.metric.collect()[0].samples
+    assert {s.exemplar.labels["trace_id"] for s in samples if s.exemplar} == {span.trace_id}
+
+
 async def test_a_refused_command_is_an_error_by_its_type(client: Any, telemetry: Any):
     valkey, spans = client
     await valkey.set("SECRET-KEY", "text")
