@@ -1,9 +1,11 @@
 """One W3C trace across HTTP, gRPC, SQL and Redis, as the trace store has it: Jaeger, and Tempo where there is one."""
 
+import json
 import os
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +16,7 @@ from tests.stack.observed import Customer, Observed, exporting, trace_id
 from tests.stack.prometheus import eventually
 from tests.stack.traces import Read, Span
 
+RECORDED = Path(__file__).parents[1] / "goshop" / "recorded" / "tempo-3.0.3"
 ARRIVES_SECONDS = 20.0
 # The caller's own span, which is in no store of ours.
 CALLER = "00f067aa0ba902b7"
@@ -123,3 +126,10 @@ def test_a_refused_request_is_a_trace_with_its_status(store: Store) -> None:
 
 def test_an_id_that_nobody_gave_is_no_trace(store: Store) -> None:
     assert store.read(secrets.token_hex(16)) == []
+
+
+def test_what_a_tempo_once_answered_is_read_as_what_it_is() -> None:
+    spans = traces.spans_of_tempo(json.loads((RECORDED / "trace_v2.json").read_text()))
+    assert traces.is_whole(spans, {"goshop-gateway", "goshop-product"})
+    assert root_of(spans).name == "GET /api/products"
+    assert traces.spans_of_tempo(json.loads((RECORDED / "trace_unknown.body").read_text())) == []

@@ -56,20 +56,24 @@ def of_jaeger(store: Jaeger) -> Read:
 
 
 def of_tempo(url: str) -> Read:
-    """Read a Tempo, which says 200 and nothing of a trace that it does not know."""
+    """Read a Tempo."""
 
     def read(trace_id: str) -> list[Span]:
         # A Tempo elsewhere may well be reached through a proxy.
         answer = httpx.get(f"{url}/api/v2/traces/{trace_id}", headers={"accept": "application/json"}, timeout=30.0)
-        groups = answer.raise_for_status().json()["trace"].get("resourceSpans", [])
-        return [
-            Span.of_tempo(_texts(group["resource"]["attributes"])["service.name"], span)
-            for group in groups
-            for scope in group["scopeSpans"]
-            for span in scope["spans"]
-        ]
+        return spans_of_tempo(answer.raise_for_status().json())
 
     return read
+
+
+def spans_of_tempo(document: dict[str, Any]) -> list[Span]:
+    """Return the spans of what a Tempo answers, which has nothing in it for a trace that it does not know."""
+    return [
+        Span.of_tempo(_texts(group["resource"]["attributes"])["service.name"], span)
+        for group in document["trace"].get("resourceSpans", [])
+        for scope in group["scopeSpans"]
+        for span in scope["spans"]
+    ]
 
 
 def tempo_otlp_url(url: str) -> str:
