@@ -89,7 +89,9 @@ def test_everything_is_healthy_and_not_one_container_more_than_promised():
 def test_nobody_is_root_and_nothing_listens_beyond_this_machine():
     for name, each in inspected().items():
         assert (name, each["Config"]["User"].split(":")[0]) != (name, "0")
-        published = [binding for bindings in each["HostConfig"]["PortBindings"].values() for binding in bindings]
+        published = [
+            binding for bindings in (each["HostConfig"]["PortBindings"] or {}).values() for binding in bindings
+        ]
         assert {binding["HostIp"] for binding in published} <= {"127.0.0.1"}
 
 
