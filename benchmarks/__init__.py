@@ -3,4 +3,4 @@
 from typing import Final
 
 # Programs with options of their own: `python -m benchmarks gate --releases 50` is `python -m benchmarks.gate --releases 50`.
-PROGRAMS: Final = ("gate", "labels", "soak", "specification")
+PROGRAMS: Final = ("gate", "labels", "soak", "specification", "stack")
