@@ -63,7 +63,9 @@ def test_the_streams_of_a_shop_are_its_services_and_levels(observed: Observed, c
     eventually(lambda: observed.loki.of_trace(wanted), ARRIVE_SECONDS, "the access line is in Loki")
     streams = [stream for stream in observed.loki.streams() if stream.get("service") in SERVICES]
     assert {stream["service"] for stream in streams} == set(SERVICES)
-    assert {frozenset(stream) for stream in streams} == {frozenset({"job", "service", "level"})}
+    # A line that is not ours (a library's, on the standard error) has no level.
+    assert {frozenset(stream) - {"level"} for stream in streams} == {frozenset({"job", "service"})}
+    assert len(streams) <= len(SERVICES) * 6
     assert {stream["job"] for stream in streams} == {"backend-app"}
 
 
