@@ -64,6 +64,7 @@ def exporter_from(environ: Mapping[str, str] = os.environ) -> Exporter | None:
         raise ConfigurationError(f"OTEL_TRACES_EXPORTER={kind}: expected none, otlp or {' or '.join(_PROTOCOLS)}")
     if kind == "none" or not (endpoint := _endpoint(environ, wanted=kind != "")):
         return None
+    _check_address(endpoint)
     if endpoint.startswith("file:"):
         return FileExporter(Path(unquote(urlsplit(endpoint).path)))
     protocol = _PROTOCOLS.get(kind) or setting("PROTOCOL", "http/protobuf", environ)
@@ -161,11 +162,26 @@ class HttpExporter:
 
 def _check(endpoint: str, environ: Mapping[str, str]) -> None:
     """Find at the start what would fail with every batch."""
-    if urlsplit(endpoint).scheme not in {"http", "https"}:
+    _check_address(endpoint)
+    address = urlsplit(endpoint)
+    if address.scheme not in {"http", "https"} or not address.hostname:
         raise ConfigurationError(f"{PREFIX}ENDPOINT={endpoint}: expected a URL with http, https or file")
     for name in ("CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY"):
         if (path := setting(name, environ=environ)) and not Path(path).is_file():
             raise ConfigurationError(f"{PREFIX}{name}={path}: there is no such file")
+
+
+def _check_address(endpoint: str) -> None:
+    """Refuse what is no address, and credentials in one: nobody is sent them, and messages that name it are logged."""
+    if "@" in endpoint and not endpoint.startswith("file:"):
+        raise ConfigurationError(
+            f"{PREFIX}ENDPOINT holds an @: give credentials in {PREFIX}HEADERS, which no message repeats"
+        )
+    try:
+        # A port is only looked at when it is asked for.
+        _ = urlsplit(endpoint).port
+    except ValueError as error:
+        raise ConfigurationError(f"{PREFIX}ENDPOINT={endpoint}: {error}") from None
 
 
 def _seconds(environ: Mapping[str, str]) -> float:

@@ -178,11 +178,27 @@ def test_without_a_place_to_export_to_nothing_is(environ: dict[str, str]):
         {TRACES: "http://a", "OTEL_EXPORTER_OTLP_TIMEOUT": "0"},
         {TRACES: "https://a", "OTEL_EXPORTER_OTLP_CERTIFICATE": "/nowhere/ca.pem"},
         {TRACES: "collector:4318"},
+        {TRACES: "http://[::1"},
+        {TRACES: "http://collector:99999"},
+        {TRACES: "http:///v1/traces"},
+        {TRACES: "file://[::1"},
+        {TRACES: "http://[::1", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"},
     ],
 )
 def test_what_cannot_be_followed_is_an_error_that_names_the_variable(environ: dict[str, str]):
     with pytest.raises(ConfigurationError, match="OTEL_"):
         exporter_from(environ)
+
+
+@pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
+@pytest.mark.parametrize(
+    "endpoint",
+    ["http://me:s3cret@a", "me:s3cret@a:4317", "ftp://me:s3cret@a", "http://me:s3cret@[::1", "http://s3/cret@a"],
+)
+def test_credentials_in_an_address_are_refused_and_repeated_by_nobody(endpoint: str, protocol: str):
+    with pytest.raises(ConfigurationError, match="OTEL_EXPORTER_OTLP_HEADERS") as caught:
+        exporter_from({TRACES: endpoint, "OTEL_EXPORTER_OTLP_PROTOCOL": protocol})
+    assert "cret" not in str(caught.value)
 
 
 def test_grpc_may_be_chosen_by_the_exporter_s_name():
