@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from google.protobuf.message import DecodeError
+
 from goshop.measurement import tell
 from telemetry.exporters import ConfigurationError, exporter_from
 from telemetry.span_queue import FIRST_BACKOFF, Exporter, Rejected, Unavailable
@@ -20,14 +22,17 @@ from telemetry.spans import count_spans, read_batches
 SECONDS: Final = 60.0
 # Of tries for one batch; a collector that is away for longer is away.
 PATIENCE: Final = 5.0
+# No time-out may be 0.
+LEAST: Final = 0.01
 
 
 @dataclass(slots=True)
 class Sent:
-    """How many spans were taken, and how many not, with one reason of it."""
+    """How many spans were taken, and how many not, with one reason of it; `unread` batches are none."""
 
     taken: int = 0
     lost: int = 0
+    unread: int = 0
     problem: str = ""
 
 
@@ -41,25 +46,34 @@ def forward(folder: Path, environ: Mapping[str, str] = os.environ, seconds: floa
     if exporter is None:
         return Sent()
     try:
-        sent = _send(folder, exporter, time.monotonic() + seconds)
+        sent = _send(folder, exporter, seconds)
     finally:
         exporter.close()
+    if sent.unread:
+        batches = "1 batch" if sent.unread == 1 else f"{sent.unread} batches"
+        tell(f"{batches} of the run's spans cannot be read, and {'was' if sent.unread == 1 else 'were'} not sent")
     if sent.lost:
         tell(f"{sent.lost} of {sent.lost + sent.taken} spans of the run did not get to the collector: {sent.problem}")
     return sent
 
 
-def _send(folder: Path, exporter: Exporter, ends: float) -> Sent:
-    sent, away = Sent(), False
+def _send(folder: Path, exporter: Exporter, seconds: float) -> Sent:
+    sent, given_up, ends = Sent(), False, time.monotonic() + seconds
     for batch in _batches(folder):
-        spans = count_spans(batch)
+        try:
+            spans = count_spans(batch)
+        except DecodeError:
+            sent.unread += 1
+            continue
+        if not given_up and time.monotonic() >= ends:
+            sent.problem, given_up = f"after {seconds:g} s there was no time for the rest", True
         refused = spans
-        if not away:
+        if not given_up:
             try:
                 refused = _deliver(exporter, batch, spans, ends)
                 sent.problem = "it refused them" if refused else sent.problem
             except (Rejected, Unavailable) as error:
-                sent.problem, away = str(error), isinstance(error, Unavailable)
+                sent.problem, given_up = str(error), isinstance(error, Unavailable)
         sent.lost += refused
         sent.taken += spans - refused
     return sent
@@ -70,7 +84,7 @@ def _deliver(exporter: Exporter, batch: bytes, spans: int, ends: float) -> int:
     ends, backoff = min(ends, time.monotonic() + PATIENCE), FIRST_BACKOFF
     while True:
         try:
-            return exporter.export(batch, spans, max(0.1, ends - time.monotonic()))
+            return exporter.export(batch, spans, max(LEAST, ends - time.monotonic()))
         except Unavailable:
             if time.monotonic() + backoff >= ends:
                 raise

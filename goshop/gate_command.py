@@ -1,6 +1,7 @@
 """`goshop gate` on the command line; what it imports when it runs is slow, as in `goshop.cli`."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -102,8 +103,19 @@ def gate(*, as_json: bool, annotations: bool | None, gate: Path | None, **asked:
             show(outcome, machine=as_json)
             if wanted:
                 ci.annotate(outcome.judgement.verdict, options.gate, machine=as_json)
-        forward(outcome.run.spans)
-        annotate(options.grafana, outcome.judgement.verdict)
+        verdict = outcome.judgement.verdict
         if wanted:
-            ci.append_summary(outcome.markdown)
+            _only_told("the job has no summary", lambda: ci.append_summary(outcome.markdown))
+        _only_told("the run's spans are sent to no collector", lambda: forward(outcome.run.spans))
+        _only_told("the run is not marked in Grafana", lambda: annotate(options.grafana, verdict))
     sys.exit(outcome.judgement.verdict.exit_code)
+
+
+def _only_told(problem: str, step: Callable[[], object]) -> None:
+    """Do what comes after the verdict: where it fails that is told, and changes neither the verdict nor the exit code."""
+    from goshop.measurement import tell  # noqa: PLC0415 - see the module
+
+    try:
+        step()
+    except Exception as error:  # noqa: BLE001 - the verdict is said already, and whatever it is must not become another one
+        tell(f"{problem}: {type(error).__name__}: {error}")

@@ -90,7 +90,54 @@ def test_a_collector_that_is_away_or_slow_is_given_up_in_time(folder, capsys):
     assert capsys.readouterr().err.count("9 of 9 spans") == 2
 
 
-@pytest.mark.parametrize("environ", [{"OTEL_EXPORTER_OTLP_ENDPOINT": "ftp://x"}, {"OTEL_TRACES_EXPORTER": "zipkin"}])
+def test_what_there_is_no_time_for_is_counted_whatever_the_collector_answers(tmp_path, capsys):
+    file = FileExporter(tmp_path / "k6.otlp")
+    for _ in range(60):
+        file.export(batch("k6", 1), 1, 1.0)
+    file.close()
+
+    def late(status):
+        return answering(lambda _: time.sleep(0.03) or (status, PROTOBUF, b""))
+
+    for status in (200, 400):
+        begun = time.monotonic()
+        with late(status) as url:
+            sent = forward(tmp_path, {"OTEL_EXPORTER_OTLP_ENDPOINT": url}, seconds=0.5)
+        assert time.monotonic() - begun < 1.5
+        assert (sent.taken > 0) == (status == 200)
+        assert sent.taken + sent.lost == 60
+        assert f"{sent.lost} of 60 spans" in capsys.readouterr().err
+
+
+def test_a_batch_that_cannot_be_read_is_said_and_the_others_are_sent(folder, capsys):
+    (folder / "bad.otlp").write_bytes((5).to_bytes(4, "big") + b"\xff" * 5)
+    with collector(asked := []) as url:
+        sent = forward(folder, {"OTEL_EXPORTER_OTLP_ENDPOINT": url})
+    assert (sent.taken, sent.lost, len(asked)) == (9, 0, 3)
+    assert "1 batch of the run's spans cannot be read, and was not sent" in capsys.readouterr().err
+
+
+def test_no_message_repeats_a_credential(folder, capsys):
+    environ = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9",
+        "OTEL_EXPORTER_OTLP_HEADERS": "authorization=Bearer%20s3cret",
+    }
+    forward(folder, environ, seconds=0.2)
+    forward(folder, {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://me:s3cret@127.0.0.1:9"})
+    said = capsys.readouterr().err
+    assert "9 of 9 spans" in said
+    assert "give credentials in OTEL_EXPORTER_OTLP_HEADERS" in said
+    assert "s3cret" not in said
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": "ftp://x"},
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://[::1"},
+        {"OTEL_TRACES_EXPORTER": "zipkin"},
+    ],
+)
 def test_a_variable_that_cannot_be_followed_is_said(folder, environ, capsys):
     assert forward(folder, environ).taken == 0
     assert "the run's spans are sent to no collector: OTEL_" in capsys.readouterr().err

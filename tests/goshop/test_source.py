@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from goshop.cli import main
 from goshop.measurement import MeasurementFailed, WrongRequest
+from goshop.ports import reserve
 from goshop.prometheus import connect
 from goshop.series_source import Past, end_of, measure_window, seconds_of
 from slo.openslo.loading import load_gate_with_slos
@@ -65,6 +66,18 @@ def test_a_broken_one_is_exit_1_and_the_reports_say_what_was_read(judge, tmp_pat
         assert "16 blocks; no load was sent" in (tmp_path / "out" / name).read_text()
     assert "reconciliation" not in (tmp_path / "out" / "junit.xml").read_text()
     assert {link.kind for link in verdict.links} == {"dashboard", "traces", "logs"}
+
+
+def test_what_comes_after_the_verdict_changes_neither_it_nor_the_exit_code(judge, tmp_path, monkeypatch):
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://[::1")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "no" / "such" / "folder"))
+    monkeypatch.setenv("GRAFANA_TOKEN", "t0ken")
+    with reserve(1) as (port,):
+        done, verdict = judge(replay("canary"), "--annotations", "--grafana", f"http://127.0.0.1:{port}")
+    assert (done.exit_code, verdict.verdict) == (0, "pass")
+    assert "the job has no summary: FileNotFoundError" in done.stderr
+    assert "the run's spans are sent to no collector: OTEL_EXPORTER_OTLP_ENDPOINT=http://[::1" in done.stderr
+    assert "the run is not marked in Grafana: nothing answers" in done.stderr
 
 
 def test_a_series_that_is_missing_is_exit_5_and_never_a_pass(judge):
