@@ -16,6 +16,7 @@ import msgspec
 from goshop.remote import Names, Remote, shown
 from slo.links import LOG_STREAM
 from telemetry import conventions as names
+from telemetry.spans import is_trace_id
 
 NAMES: Final = Names("Loki", "--loki", "LOKI_URL", "LOKI", ": that are no lines of one request")
 # What Loki itself allows at most (limits_config.max_entries_limit_per_query).
@@ -23,6 +24,7 @@ MOST_LINES: Final = 5_000
 _OK: Final = 200
 # Digits.
 _WHOLE_ID: Final = 32
+_MOST_DIGITS: Final = 19
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 # Where a line says nothing of its level, Loki guesses one.
 _LEVELS: Final = (names.LOG_LEVEL, "detected_level")
@@ -37,11 +39,15 @@ class Lines:
 
 
 def fetch(loki: Remote, prefix: str, begin: float, end: float) -> Lines:
-    """Return the lines of traces whose id begins with `prefix`, written between two unix times; raises `RemoteError`."""
+    """Return the lines of traces whose id begins with `prefix`, written between two unix times; raises `RemoteError`.
+
+    `ValueError` for a prefix that no id can have.
+    """
+    span = int(begin * 1e9), int(end * 1e9)
     query = {
         "query": _query(prefix),
-        "start": str(int(begin * 1e9)),
-        "end": str(int(end * 1e9)),
+        "start": str(span[0]),
+        "end": str(span[1]),
         "limit": str(MOST_LINES),
         "direction": "forward",
     }
@@ -50,14 +56,23 @@ def fetch(loki: Remote, prefix: str, begin: float, end: float) -> Lines:
         raise loki.error(f"{loki.url} does not answer the query ({answer.status}): {answer.text}")
     found = loki.decode(answer.body, _Answer, f"{loki.url} is no Loki ({answer.status})")
     entries = [
-        _Entry(stream.labels, _time(loki, value.at, begin, end), value.line)
+        _Entry(stream.labels, _time(loki, value.at, *span), value.line)
         for stream in found.data.result
         for value in stream.values
     ]
     remarks = [f"{loki.url}: {shown(warning)}" for warning in found.warnings]
     if len(entries) >= MOST_LINES:
         remarks.append(f"{loki.url} gave the first {MOST_LINES} lines only")
-    return Lines(tuple(_records(loki, prefix, entries)), tuple(remarks))
+    records = tuple(_records(loki, prefix, entries))
+    proper = tuple(record for record in records if is_trace_id(record[names.LOG_TRACE_ID]))
+    if strange := len(records) - len(proper):
+        lines = (
+            "1 line with something else than an id as its"
+            if strange == 1
+            else f"{strange} lines with something else than an id as their"
+        )
+        remarks.append(f"{loki.url} has {lines} trace's")
+    return Lines(proper, tuple(remarks))
 
 
 class _Value(msgspec.Struct, array_like=True):
@@ -91,13 +106,16 @@ class _Entry:
     line: str
 
 
-def _time(loki: Remote, text: str, begin: float, end: float) -> int:
-    if not (text.isdecimal() and begin <= int(text) / 1e9 <= end):
+def _time(loki: Remote, text: str, begin: int, end: int) -> int:
+    # More digits than a time has would be much work to read.
+    if not (text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS and begin <= int(text) <= end):
         raise loki.error(f"{loki.url} answers with lines of a time that nobody asked for: {shown(text)}")
     return int(text)
 
 
 def _query(prefix: str) -> str:
+    if not prefix or not is_trace_id(prefix.ljust(_WHOLE_ID, "0")):
+        raise ValueError(f"{prefix!r} is no trace id, and no beginning of one")
     whole = len(prefix) == _WHOLE_ID
     matcher = f'="{prefix}"' if whole else f'=~"{prefix}.*"'
     return f"{{{LOG_STREAM}}} | {names.LOG_TRACE_ID}{matcher}"

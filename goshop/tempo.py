@@ -21,8 +21,8 @@ PROTOBUF: Final = "application/protobuf"
 _OK: Final = 200
 _BAD_REQUEST: Final = 400
 _NOT_FOUND: Final = 404
-# What Go's router says of a path that it does not know; Tempo says it has no such trace.
-_NO_SUCH_PATH: Final = "404 page not found"
+# Tempo says this of a trace, or nothing at all; whoever says something else, of a path.
+_NO_SUCH_TRACE: Final = "trace not found"
 # Fields of TraceByIDResponse.
 _TRACE, _STATUS, _MESSAGE = 1, 3, 4
 _PARTIAL: Final = 1
@@ -44,13 +44,15 @@ class Found:
 def fetch(tempo: Remote, trace_id: str) -> Found:
     """Return what a Tempo has of a trace, by its whole id; raises `RemoteError`."""
     answer = tempo.ask(f"/api/v2/traces/{trace_id}", accept=f"{PROTOBUF}, {JSON};q=0.5")
-    if answer.status == _NOT_FOUND and _NO_SUCH_PATH not in answer.text:
+    if answer.status == _NOT_FOUND and (not answer.body or _NO_SUCH_TRACE in answer.text):
         return Found()
     if answer.status == _BAD_REQUEST:
         raise tempo.error(f"{tempo.url} refuses the trace id: {answer.text}")
     if answer.status != _OK:
         raise tempo.error(f"{tempo.url} is no Tempo that has /api/v2/traces ({answer.status}): {answer.text}")
     trace = _read(tempo, answer)
+    if trace.partial and not trace.spans:
+        raise tempo.error(f"{tempo.url} has the trace in part, and gives none of it: {trace.reason}")
     return Found(spans_of(tempo, trace_id, trace.spans), _remarks(tempo, trace))
 
 
@@ -67,9 +69,13 @@ class _Answered:
     partial: bool
     message: str
 
+    @property
+    def reason(self) -> str:
+        return shown(self.message) or "without a reason"
+
 
 class _Json(msgspec.Struct):
-    trace: dict[str, Any] = {}
+    trace: dict[str, Any] | msgspec.UnsetType | None = msgspec.UNSET
     status: str | int = 0
     message: str = ""
 
@@ -93,19 +99,26 @@ def _of_protobuf(body: bytes) -> _Answered:
         if number == _TRACE and isinstance(value, bytes):
             spans += decode(value)
         fields[number] = value
-    return _Answered(tuple(spans), fields.get(_STATUS) == _PARTIAL, bytes(fields.get(_MESSAGE, b"")).decode())
+    message = fields.get(_MESSAGE)
+    # A number would be that many zero bytes.
+    said = message.decode() if isinstance(message, bytes) else ""
+    return _Answered(tuple(spans), fields.get(_STATUS) == _PARTIAL, said)
 
 
 def _of_json(document: _Json) -> _Answered:
+    partial = document.status in {"PARTIAL", _PARTIAL}
+    if document.trace is msgspec.UNSET and not partial:
+        raise ValueError("there is no trace in it")
+    trace = document.trace or {}
     # Up to Tempo 2.6 it was called batches.
-    spans = decode_json(document.trace.get("resourceSpans") or document.trace.get("batches") or [])
-    return _Answered(tuple(spans), document.status in {"PARTIAL", _PARTIAL}, document.message)
+    spans = decode_json(trace.get("resourceSpans") or trace.get("batches") or [])
+    return _Answered(tuple(spans), partial, document.message)
 
 
 def _remarks(tempo: Remote, trace: _Answered) -> tuple[str, ...]:
     if not trace.partial:
         return ()
-    return (f"{tempo.url} has only a part of the trace: {shown(trace.message) or 'without a reason'}",)
+    return (f"{tempo.url} has only a part of the trace: {trace.reason}",)
 
 
 # Four fields are no reason for a protobuf schema of Tempo's.

@@ -10,7 +10,7 @@ from goshop.run import RunFolder
 from goshop.trace import Trace, TraceNotFound, by_start, several
 from slo.report.foreign import plain
 from telemetry import conventions as names
-from telemetry.spans import SpanRecord, read_spans
+from telemetry.spans import SpanRecord, is_trace_id, read_spans
 
 
 def find_in_runs(prefix: str, runs: Iterable[RunFolder]) -> Trace:
@@ -56,9 +56,9 @@ def _record(line: str) -> dict[str, Any]:
     """Decode a log line; {} for what is none of ours (a stack trace of the interpreter, half a line of a killed process)."""
     try:
         record = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
-    return record if isinstance(record, dict) and isinstance(record.get(names.LOG_TRACE_ID), str) else {}
+    return record if isinstance(record, dict) and is_trace_id(str(record.get(names.LOG_TRACE_ID))) else {}
 
 
 def _by_time(lines: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

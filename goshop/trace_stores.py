@@ -64,8 +64,9 @@ def find_in_stores(prefix: str, where: Stores) -> Trace:
         if search.problems:
             raise search.problems[0]
         know = "do not know it" if where.spans and where.logs else "does not know it"
-        raise TraceNotFound(f"no trace {trace_id}: {where.named} {know}{search.period}")
-    return Trace(trace_id, f"from {where.named}", None if spans is None else by_start(spans), lines, search.remarks)
+        raise TraceNotFound(f"no trace {trace_id}: {where.named} {know}{search.period}{search.besides}")
+    remarks = [*dict.fromkeys(search.remarks)]
+    return Trace(trace_id, f"from {where.named}", None if spans is None else by_start(spans), lines, remarks)
 
 
 class _Search:
@@ -82,6 +83,11 @@ class _Search:
         """What was searched, in words."""
         return "" if self._where.logs is None else f" (logs of the last {self._where.hours:g} h)"
 
+    @property
+    def besides(self) -> str:
+        """What else is to be said of an answer that has nothing."""
+        return "".join(f"; {remark}" for remark in dict.fromkeys(self.remarks))
+
     def whole(self, prefix: str) -> str:
         """Return the id that begins so: only log lines can be looked up by a part of it."""
         if self._where.logs is None:
@@ -90,9 +96,11 @@ class _Search:
                 f"give all {_WHOLE_ID} digits, or name a Loki with {loki.NAMES.option}"
             )
         found = loki.fetch(self._where.logs, prefix, *self._recent())
+        self.remarks += found.remarks
         ids = sorted({str(line[names.LOG_TRACE_ID]) for line in found.records})
         if not ids:
-            raise TraceNotFound(f"no line of {self._where.logs.url} has an id that begins with {prefix}{self.period}")
+            where = self._where.logs.url
+            raise TraceNotFound(f"no line of {where} has an id that begins with {prefix}{self.period}{self.besides}")
         if len(ids) > 1:
             raise TraceNotFound(several(prefix, ids, self._where.logs.url))
         return ids[0]

@@ -71,7 +71,7 @@ def _palette(trace: Trace) -> dict[str, str]:
 
 def _title(trace: Trace) -> Text:
     spans = trace.spans or ()
-    title = Text.assemble(("trace ", "bold"), (trace.trace_id, "bold"))
+    title = Text.assemble(("trace ", "bold"), (plain(trace.trace_id), "bold"))
     if spans:
         services = len({span.service for span in spans})
         length = max(span.end_ns for span in spans) - min(span.start_ns for span in spans)
@@ -175,7 +175,7 @@ def _service(line: Mapping[str, Any]) -> str:
 def _time(line: Mapping[str, Any]) -> float | None:
     try:
         return datetime.fromisoformat(str(line.get(names.LOG_TIMESTAMP, ""))).timestamp()
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 

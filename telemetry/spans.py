@@ -5,6 +5,7 @@ in four bytes, big-endian. A process that is killed while it writes leaves at mo
 """
 
 import logging
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,7 @@ LONGEST_BATCH: Final = 256 * 1024 * 1024
 # By their numbers in OTLP.
 _KINDS: Final = ("UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER")
 _STATUSES: Final = ("UNSET", "OK", "ERROR")
+_TRACE_ID: Final = re.compile(r"[0-9a-f]{32}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,11 @@ class SpanRecord:
     attributes: Mapping[str, Any] = field(default_factory=dict)
     events: tuple[SpanEvent, ...] = ()
     links: tuple[str, ...] = ()
+
+
+def is_trace_id(text: str) -> bool:
+    """Tell whether a text is a whole trace id as it is written: 32 hexadecimal digits in small letters."""
+    return _TRACE_ID.fullmatch(text) is not None
 
 
 def read_batches(file: BinaryIO) -> Iterator[bytes]:

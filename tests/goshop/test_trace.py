@@ -210,6 +210,15 @@ def test_half_a_line_of_a_killed_service_and_foreign_lines_are_passed_by(kept, i
     assert len(json.loads(invoke(TRACE, "--json").stdout)["logs"]) == 2
 
 
+def test_a_line_with_something_else_than_an_id_is_passed_by(kept, invoke):
+    with kept.log("product").open("a") as file:
+        for text in (f"{TRACE}\x1b[31m", TRACE[:8], f"{TRACE[:8]}/../x"):
+            file.write(json.dumps({"trace_id": text, "message": "x"}) + "\n")
+        file.write("[" * 100_000 + f'"{TRACE}"\n')
+    result = invoke(TRACE[:8], "--json")
+    assert len(json.loads(result.stdout)["logs"]) == 2
+
+
 @pytest.mark.parametrize("lost", [1, 2])
 def test_a_parent_that_is_nowhere_is_noticed(lost):
     spans = [span for span in SPANS if span is not SPANS[lost]]

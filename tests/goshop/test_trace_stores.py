@@ -105,7 +105,10 @@ def test_ids_in_hexadecimal_as_otlp_writes_them_are_read_too():
 
 @pytest.mark.parametrize(
     ("status", "kind", "body"),
-    [(200, JSON, UNKNOWN), (200, PROTOBUF, b""), (404, TEXT, b"trace not found"), (404, JSON, b"")],
+    [
+        *((200, JSON, UNKNOWN), (200, JSON, b'{"trace":null}'), (200, PROTOBUF, b"")),
+        *((404, TEXT, b"trace not found"), (404, JSON, b""), (404, TEXT, b"")),
+    ],
 )
 def test_a_trace_that_tempo_does_not_know_is_no_trace(trace, status, kind, body):
     with a_tempo(kind, body, status) as spans:
@@ -138,6 +141,12 @@ LIES = [
     (200, PROTOBUF, b"\x0a\x03\xff\xff\xff", "cannot be read"),
     (200, PROTOBUF, WHOLE.replace(bytes.fromhex(TRACE), b"\xee" * 16), "answers with spans of another trace: eeee"),
     (200, PROTOBUF, WHOLE.replace(bytes.fromhex(TRACE), b"\xee" * 16, 1), "answers with spans of another trace: eeee"),
+    # The message as a number: as many zero bytes as it says, or more than there can be.
+    (200, PROTOBUF, b"\x18\x01\x20" + b"\x80" * 5 + b"\x20", "gives none of it: without a reason"),
+    (200, PROTOBUF, b"\x18\x01\x20" + b"\x80" * 9 + b"\x01", "gives none of it: without a reason"),
+    (200, PROTOBUF, PARTIAL, "has the trace in part, and gives none of it: too many bytes"),
+    (200, JSON, b'{"status":"PARTIAL","message":"too big"}', "has the trace in part, and gives none of it: too big"),
+    (200, JSON, b'{"status":"ok"}', "cannot be read: there is no trace in it"),
     (200, JSON, b"", "cannot be read"),
     (200, JSON, b"[]", "cannot be read"),
     (200, JSON, b'{"trace":{"resourceSpans":7}}', "cannot be read: no spans"),
@@ -147,6 +156,8 @@ LIES = [
     (200, "text/html", b"<html>Log in \x1b[31m</html>", "is no Tempo: it answers with text/html: <html>Log in \\x1b"),
     (400, TEXT, (RECORDED / "trace_bad.body").read_bytes(), "refuses the trace id: trace IDs can only contain hex"),
     (404, TEXT, b"404 page not found\n", "is no Tempo that has /api/v2/traces (404)"),
+    (404, "text/html", b"<h1>404 Not Found</h1>nginx", "is no Tempo that has /api/v2/traces (404)"),
+    (404, JSON, b'{"detail":"Not Found"}', "is no Tempo that has /api/v2/traces (404)"),
     (500, TEXT, b"error querying store", "is no Tempo that has /api/v2/traces (500): error querying store"),
     (401, TEXT, b"no org id", "refuses who asks (401): set TEMPO_TOKEN, or TEMPO_USER and TEMPO_PASSWORD"),
     (302, TEXT, b"https://elsewhere.example.org/", "redirects elsewhere (302)"),
@@ -171,6 +182,9 @@ def test_what_is_no_answer_of_tempo_is_one_sentence(status, kind, body, said):
         (b'{"status":"error","data":null}', "is no Loki (200)"),
         (streams(line("soon", record("x"))), "of a time that nobody asked for: soon"),
         (streams(line(10**30, record("x"))), "of a time that nobody asked for"),
+        (streams(line("9" * 400, record("x"))), "of a time that nobody asked for"),
+        (streams(line("9" * 5_000, record("x"))), "of a time that nobody asked for"),
+        (streams(line("\u0661" * 19, record("x"))), "of a time that nobody asked for"),
         (streams(line(AT, record("x", trace_id="e" * 32))), "answers with lines of another trace"),
         (
             streams({"stream": {}, "values": [[str(AT), "plain text"]]}),
@@ -269,6 +283,38 @@ def test_a_beginning_that_several_traces_share_in_loki_names_them(trace):
     assert other in result.stderr
 
 
+HOSTILE = TRACE[:8] + '" or {a="b', TRACE[:8] + "/../../admin?x=1", TRACE + "\x1b]0;owned\x07", TRACE[:8] + "\x1b[31m"
+
+
+def test_what_a_line_has_in_the_place_of_an_id_is_asked_of_nobody_and_drives_no_terminal(trace):
+    asked = []
+
+    def unknown(request):
+        asked.append(request.path)
+        return 200, JSON, UNKNOWN
+
+    with now_loki(*HOSTILE) as logs, answering(unknown) as spans:
+        result = trace(TRACE[:8], "--loki", logs, "--tempo", spans)
+    assert result.exit_code == 0
+    assert asked == [f"/api/v2/traces/{TRACE}"]
+    assert not {"\x1b", "\x07"} & set(result.stdout)
+    assert f"! {logs} has 4 lines with something else than an id as their trace's" in result.stdout
+
+
+def test_where_no_line_has_a_proper_id_that_is_said(trace):
+    with now_loki(known=HOSTILE[0]) as logs:
+        result = trace(TRACE[:8], "--loki", logs)
+    assert result.exit_code == 2
+    assert "has an id that begins with" in result.stderr
+    assert "has 1 line with something else than an id as its trace's" in result.stderr
+
+
+@pytest.mark.parametrize("text", [*HOSTILE, "", "x", TRACE + "0"])
+def test_a_query_is_made_of_nothing_but_an_id(text):
+    with pytest.raises(ValueError, match="is no trace id"):
+        loki.fetch(connect("http://127.0.0.1:9", loki.NAMES, NONE), text, 0, 1)
+
+
 def test_a_beginning_that_no_line_has_is_no_trace(trace):
     with now_loki() as logs:
         result = trace("0" * 8, "--loki", logs, "--hours", "2")
@@ -320,6 +366,13 @@ def test_a_trace_that_neither_store_knows_says_what_was_searched(trace):
         result = trace(TRACE, "--tempo", spans, "--loki", logs)
     assert result.exit_code == 2
     assert f"no trace {TRACE}: {spans} and {logs} do not know it (logs of the last 24 h)" in result.stderr
+
+
+def test_what_was_said_beside_it_is_said_of_no_trace_too(trace):
+    with a_tempo(JSON, UNKNOWN) as spans, a_loki(warnings=["a shard is away"]) as logs:
+        result = trace(TRACE, "--tempo", spans, "--loki", logs)
+    assert result.exit_code == 2
+    assert f"do not know it (logs of the last 24 h); {logs}: a shard is away" in result.stderr
 
 
 def test_a_store_that_is_slow_is_given_up():
