@@ -142,4 +142,5 @@ def source(verdict: Verdict) -> str:
         return ""
     narrowed = f" with {', '.join(verdict.source.matchers)}" if verdict.source.matchers else ""
     remarks = "".join(f"; {remark}" for remark in verdict.source.remarks)
-    return f"series of {verdict.source.seconds:g} s{narrowed}{remarks}; no load was sent"
+    # First what must not be cut off.
+    return f"no load was sent; series of {verdict.source.seconds:g} s{narrowed}{remarks}"

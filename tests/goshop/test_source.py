@@ -61,9 +61,9 @@ def test_the_command_passes_a_healthy_canary_without_a_load(tmp_path):
 def test_a_broken_one_is_exit_1_and_the_reports_say_what_was_read(judge, tmp_path):
     done, verdict = judge(replay("broken"), "--release", "2.0", "--grafana", "https://grafana.example.org")
     assert (done.exit_code, verdict.verdict, verdict.release.version) == (1, "fail", "2.0")
-    assert "series of 600 s; 1 target, 16 blocks; no load was sent" in done.stdout
+    assert "no load was sent; series of 600 s; 1 target, 16 blocks" in done.stdout
     for name in ("report.md", "report.html"):
-        assert "16 blocks; no load was sent" in (tmp_path / "out" / name).read_text()
+        assert "o load was sent; series of 600 s; 1 target, 16 blocks" in (tmp_path / "out" / name).read_text()
     assert "reconciliation" not in (tmp_path / "out" / "junit.xml").read_text()
     assert {link.kind for link in verdict.links} == {"dashboard", "traces", "logs"}
 
