@@ -19,6 +19,7 @@ from goshop.cli import main
 from tests.compose.model import datasource
 from tests.dashboards.boards import BOARDS
 from tests.runbooks import FOLDER, ROOT, commands, logql, promql
+from tests.stack.not_run import say_not_run
 from tests.stack.prometheus import eventually
 from tests.stack.walking import EVERY, Stage, Walk, Watching, staged, walked
 
@@ -27,6 +28,8 @@ pytestmark = pytest.mark.timeout(300)
 # What docs/slo.md promises of a statement that fails.
 STATED_SECONDS = 60.0
 FEWEST_BAD = 5
+# A scrape and two evaluations, and as much again for a busy machine.
+LATE_SECONDS = 6 * EVERY
 ARRIVES_SECONDS = 20.0
 
 
@@ -177,7 +180,7 @@ def test_the_alert_fires_within_its_stated_time(walk: Walk):
     [limit] = set(re.findall(r"> (0\.\d+)\)", rule_of(walk.alert)["expr"]))
     assert walk.struck < walk.fired <= walk.struck + STATED_SECONDS
     # What is scraped is recorded at the next evaluation, and judged in it or at the one after.
-    assert walk.fired <= walk.exceeded(float(limit), FEWEST_BAD) + 3 * EVERY
+    assert walk.fired <= walk.exceeded(float(limit), FEWEST_BAD) + LATE_SECONDS
 
 
 def test_who_is_on_call_is_told_where_to_read_and_where_to_look(walk: Walk, fault: Fault):
@@ -279,6 +282,13 @@ def test_the_runbooks_commands_confirm_it(walk: Walk, fault: Fault):
         said = found[:1] if query.startswith(("topk", "sort_desc")) else found
         values = [float(each["value"][1]) for each in said if each["metric"].items() >= dict(confirm.labels).items()]
         assert any(confirm.least <= value <= confirm.most for value in values), (query, found)
+
+
+def test_the_way_by_clicks_is_not_walked_here(pytestconfig):
+    reason = (
+        "neither it nor Tempo is a Go module; Jaeger stands for Tempo, and what each joint would ask is asked instead"
+    )
+    say_not_run(pytestconfig, "the walk by clicks in Grafana", reason)
 
 
 def test_what_the_runbook_asks_of_lines_is_answered(walk: Walk):

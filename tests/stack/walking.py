@@ -38,6 +38,8 @@ from tests.stack.prometheus import Prometheus, eventually, running
 
 ROOT: Final = Path(__file__).parents[2]
 SIZE: Final = SeedSize(users=20, products=50, orders=20)
+# What is slow once (connections, plans) is no part of the story: nobody watches yet.
+WARM: Final = Profile(name="warm", load=Arrivals(rate=30, users=60), seconds=4.0)
 CALM: Final = Profile(name="calm", load=Arrivals(rate=30, users=60), seconds=10.0)
 STRUCK: Final = Profile(name="struck", load=Arrivals(rate=30, users=60), seconds=60.0)
 # Shipped: each 5 s and each 15 s; Alertmanager waits for two evaluations and some.
@@ -101,6 +103,7 @@ def staged(folder: Path, faults: str, watching: Watching) -> Iterator[Stage]:
         running_alertmanager(watching.alertmanager, folder / "alertmanager", _told(listener)) as alertmanager,
     ):
         seed_shop(shop.url, shop.admin, seed, size=SIZE)
+        loadtests.run(WARM, shop.url, seed, shop.run.k6)
         config, flags = configuration(shop.internal, alertmanager.url), shipped_flags()
         with running(watching.prometheus, folder / "prometheus", config, flags=flags) as prometheus:
             eventually(lambda: prometheus.value("count(up == 1)") == len(shop.internal), 20, "all are scraped")
