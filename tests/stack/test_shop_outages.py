@@ -1,9 +1,9 @@
-"""The trace store away: nobody who buys notices, and every span that is lost is counted."""
+"""The shop while its stores are away: nobody who buys notices; a lost span is counted, and lines come when Loki does."""
 
 import statistics
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -12,7 +12,9 @@ import pytest
 from goshop.shop import Shop
 from telemetry import conventions as c
 from tests.stack import jaeger as jaegers
+from tests.stack.backend import Backend
 from tests.stack.jaeger import Jaeger
+from tests.stack.loki import EVERYTHING, Loki
 from tests.stack.observed import Customer, exporting, trace_id
 from tests.stack.prometheus import eventually
 
@@ -20,10 +22,13 @@ WITHIN_SECONDS = 30.0
 REQUESTS = 200
 # Of spans that wait for the store, in each service; as shipped there are 65,536.
 QUEUE = 200
+# A file of lines is full after some hundred of them, so that some are renamed meanwhile.
 SMALL = {
     "OTEL_BSP_MAX_QUEUE_SIZE": str(QUEUE),
     "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "50",
     "OTEL_BSP_SCHEDULE_DELAY": "200",
+    "GOSHOP_LOGS__MAX_BYTES": "20000",
+    "GOSHOP_LOGS__KEEP": "50",
 }
 
 
@@ -34,8 +39,14 @@ def store(jaeger_command: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 
 @pytest.fixture(scope="module")
-def shop(store: Jaeger, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
-    with exporting(tmp_path_factory.mktemp("away"), store.traces_endpoint, **SMALL) as shop:
+def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("logs")
+
+
+@pytest.fixture(scope="module")
+def shop(store: Jaeger, logs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    variables = {**SMALL, "GOSHOP_LOGS__FOLDER": str(logs)}
+    with exporting(tmp_path_factory.mktemp("away"), store.traces_endpoint, **variables) as shop:
         yield shop
 
 
@@ -101,3 +112,32 @@ def test_after_an_outage_nothing_is_lost_any_more(shop: Shop, store: Jaeger, cus
     wanted = trace_id(customer.look())
     eventually(lambda: store.spans(wanted), WITHIN_SECONDS, "the next trace is in the store")
     assert counted(shop)[c.SPANS_DROPPED] == before
+
+
+def access_lines(loki: Loki) -> set[str]:
+    """Return the trace ids of the gateway's access lines; what was sent again is among them once."""
+    query = (
+        f'{EVERYTHING.removesuffix("}")},service="gateway"}} | json | logger="access" | line_format "{{{{.trace_id}}}}"'
+    )
+    return set(loki.texts(query))
+
+
+def test_every_request_while_loki_was_away_is_in_it_afterwards_and_none_was_slow(
+    shop: Shop,
+    customer: Customer,
+    logs: Path,
+    start_loki: Callable[..., Loki],
+    start_promtail: Callable[..., Backend],
+) -> None:
+    loki = start_loki()
+    start_promtail(logs, loki.url)
+    before, there = look(customer)
+    eventually(lambda: set(before) <= access_lines(loki), WITHIN_SECONDS, "they are in Loki")
+    loki.kill()
+    renamed = len(list(logs.glob("gateway.log.*")))
+    during, away = look(customer)
+    eventually(lambda: len(list(logs.glob("gateway.log.*"))) > renamed, WITHIN_SECONDS, "a file is renamed")
+    loki.start()
+    after, _ = look(customer)
+    eventually(lambda: {*before, *during, *after} <= access_lines(loki), WITHIN_SECONDS, "every request is in Loki")
+    assert statistics.median(away) <= 2 * statistics.median(there) + 0.002
