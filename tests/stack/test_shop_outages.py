@@ -58,11 +58,11 @@ def customer(shop: Shop) -> Iterator[Customer]:
 
 
 def counted(shop: Shop) -> Counter[str]:
-    """Return what all services together say of their spans: ended, exported, dropped."""
+    """Return what all services together say of their spans (ended, exported, dropped) and of lines that they lost."""
     totals: Counter[str] = Counter()
     for url in shop.internal.values():
         for line in httpx.get(f"{url}/metrics", trust_env=False, timeout=10.0).text.splitlines():
-            for name in (c.SPANS_ENDED, c.SPANS_EXPORTED, c.SPANS_DROPPED):
+            for name in (c.SPANS_ENDED, c.SPANS_EXPORTED, c.SPANS_DROPPED, c.LOG_LINES_LOST):
                 if line.startswith((f"{name} ", f"{name}{{")):
                     totals[name] += int(float(line.rpartition(" ")[2]))
     return totals
@@ -140,4 +140,5 @@ def test_every_request_while_loki_was_away_is_in_it_afterwards_and_none_was_slow
     loki.start()
     after, _ = look(customer)
     eventually(lambda: {*before, *during, *after} <= access_lines(loki), WITHIN_SECONDS, "every request is in Loki")
+    assert counted(shop)[c.LOG_LINES_LOST] == 0
     assert statistics.median(away) <= 2 * statistics.median(there) + 0.002
