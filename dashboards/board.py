@@ -154,7 +154,8 @@ def annotations() -> list[Json]:
             "enable": True,
             "hide": False,
             "iconColor": s.BAD,
-            "name": "Alerts",
+            # The rules count over all of them.
+            "name": "Alerts, of all environments",
             "tagKeys": "severity",
             "target": {"expr": str(alerts), "refId": "Anno"},
             "textFormat": "{{sloth_id}}",

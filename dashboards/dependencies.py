@@ -14,6 +14,7 @@ from dashboards.promql import (
     RPC_METHOD,
     RPC_SERVICE,
     SERVICE,
+    SLOW_IN_WORDS,
     TABLE,
     quantile,
     rate,
@@ -21,8 +22,10 @@ from dashboards.promql import (
     summed,
     tag,
 )
+from dashboards.slow_queries import SLOW_STATEMENTS
 from dashboards.sources import over_time
 from dashboards.style import Json
+from dashboards.traceql import FAILED, GRPC_CALL, REDIS, SQL, spans
 from slo.openslo.known_series import BUCKET, COUNT
 from slo.openslo.promql import Matcher
 from telemetry import conventions as c
@@ -30,7 +33,7 @@ from telemetry import conventions as c
 STATEMENT = f"{tag(SERVICE)}: {tag(OPERATION)} {tag(TABLE)}"
 COMMANDS = f"{tag(SERVICE)}: {tag(COMMAND)}"
 CALL = f"{tag(SERVICE)} → {tag(RPC_SERVICE)}/{tag(RPC_METHOD)}"
-FAILED = Matcher(OUTCOME, "=", c.OUTCOME_ERROR)
+NOT_DONE = Matcher(OUTCOME, "=", c.OUTCOME_ERROR)
 
 
 def build(_: Limits) -> Json:
@@ -43,14 +46,10 @@ def build(_: Limits) -> Json:
     )
 
 
-def _spans(condition: str) -> str:
-    return f'{{ resource.service.name =~ "goshop-(${{service:pipe}})" && {condition} }}'
-
-
 def _sql() -> Row:
     links = [to_dashboard("Slow queries", "slow-queries"), to_dashboard("Connection pools", "pools")]
-    system = 'span.db.system.name = "postgresql"'
-    failed = to_traces("Failed statements", _spans(f"{system} && status = error"))
+    statements = rate(c.DB_QUERY_DURATION, suffix=BUCKET)
+    failed = to_traces("Failed statements", spans(SQL, FAILED))
     return row(
         timeseries(
             "SQL: statements",
@@ -71,18 +70,18 @@ def _sql() -> Row:
         ),
         timeseries(
             "SQL: P99",
-            "Which statement is slow? Above 200 ms it counts as a slow query.",
-            over_time(quantile(0.99, rate(c.DB_QUERY_DURATION, suffix=BUCKET), SERVICE, OPERATION, TABLE), STATEMENT),
+            f"Which statement is slow? Above {SLOW_IN_WORDS} it counts as a slow query. A point is a statement: click it for its trace.",
+            over_time(quantile(0.99, statements, SERVICE, OPERATION, TABLE), STATEMENT, exemplars=True),
             unit=s.SECONDS,
-            links=[to_traces("Slow statements", _spans(f"{system} && duration > 200ms")), *links],
+            links=[to_traces("Slow statements", SLOW_STATEMENTS), *links],
         ),
         title="SQL",
     )
 
 
 def _redis() -> Row:
-    system = 'span.db.system.name = "redis"'
-    failed = summed(rate(c.REDIS_COMMAND_DURATION, FAILED, suffix=COUNT), SERVICE, COMMAND)
+    commands = rate(c.REDIS_COMMAND_DURATION, suffix=BUCKET)
+    failed = summed(rate(c.REDIS_COMMAND_DURATION, NOT_DONE, suffix=COUNT), SERVICE, COMMAND)
     return row(
         timeseries(
             "Redis: commands",
@@ -96,12 +95,12 @@ def _redis() -> Row:
             over_time(failed, COMMANDS),
             over_time(summed(rate(c.RATE_LIMIT_UNAVAILABLE), OUTCOME), f"rate limit not checked: {tag('outcome')}"),
             unit=s.OPERATIONS,
-            links=[to_traces("Failed commands", _spans(f"{system} && status = error"))],
+            links=[to_traces("Failed commands", spans(REDIS, FAILED))],
         ),
         timeseries(
             "Redis: P99",
             "Is it slow? Far above 5 ms it is: a big key, a slow script, its memory, or the network.",
-            over_time(quantile(0.99, rate(c.REDIS_COMMAND_DURATION, suffix=BUCKET), SERVICE, COMMAND), COMMANDS),
+            over_time(quantile(0.99, commands, SERVICE, COMMAND), COMMANDS, exemplars=True),
             unit=s.SECONDS,
         ),
         title="Redis",
@@ -127,15 +126,12 @@ def _grpc() -> Row:
             "Which call fails? UNAVAILABLE and DEADLINE_EXCEEDED also where the other service never saw it.",
             over_time(share(failed, whole), CALL),
             unit=s.RATIO,
-            links=[
-                to_traces("Failed calls", _spans('span.rpc.system.name = "grpc" && kind = client && status = error')),
-                *links,
-            ],
+            links=[to_traces("Failed calls", spans(GRPC_CALL, FAILED)), *links],
         ),
         timeseries(
             "gRPC: P99",
             "Which call is slow, as its caller sees it? Fast at the other service and slow here: the network, or the caller's event loop.",
-            over_time(quantile(0.99, rate(c.RPC_CLIENT_DURATION, suffix=BUCKET), *by), CALL),
+            over_time(quantile(0.99, rate(c.RPC_CLIENT_DURATION, suffix=BUCKET), *by), CALL, exemplars=True),
             unit=s.SECONDS,
             links=links,
         ),

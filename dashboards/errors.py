@@ -1,5 +1,7 @@
 """Errors: who fails most, as a share of what is asked now. A counter's lifetime would never recover from one bad night."""
 
+from dataclasses import replace
+
 from dashboards import style as s
 from dashboards.board import Row, dashboard, row
 from dashboards.limits import Limits
@@ -10,20 +12,22 @@ from dashboards.promql import (
     HTTP_ERRORS,
     METHOD,
     RANGE,
+    RATE,
     REASON,
     RPC_ERRORS,
     RPC_STATUS,
     SERVICE,
     STATUS,
     calls,
+    error_share,
     rate,
-    share,
     summed,
     tag,
 )
-from dashboards.service import PROBLEMS
+from dashboards.service import PROBLEMS, burning
 from dashboards.sources import log_lines, over_time
 from dashboards.style import Json
+from dashboards.traceql import FAILED, requests
 from slo.openslo.known_series import COUNT
 from slo.openslo.promql import Matcher
 from telemetry import conventions as c
@@ -31,51 +35,47 @@ from telemetry import conventions as c
 MOST = 5
 BY = (SERVICE, METHOD, ENDPOINT)
 NAMED = f"{tag(SERVICE)}: {tag(METHOD)} {tag(ENDPOINT)}"
-FAILED_SPANS = '{ resource.service.name =~ "goshop-(${service:pipe})" && kind = server && status = error }'
 LIMITED = Matcher(STATUS, "=", "429")
 
 
-def build(_: Limits) -> Json:
+def build(limits: Limits) -> Json:
     """Return the dashboard."""
     return dashboard(
         "errors",
         "Errors",
         "Which endpoints fail most, with what, and what do they say of it?",
-        [_most(), _kinds(), _lines()],
+        [_most(limits), _kinds(), _lines()],
     )
 
 
-def _error_share(window: str) -> str:
-    failed, whole = (summed(calls(COUNT, failed=flag, window=window), *BY) for flag in (True, False))
-    return share(failed, whole)
-
-
-def _most() -> Row:
-    now = _error_share("$__rate_interval")
-    # Chosen once for the whole time shown: topk alone chooses at each point, and draws many more lines than it says.
-    overall = _error_share(RANGE).replace(f"[{RANGE}]", f"[{RANGE}] @ end()")
+def _most(limits: Limits) -> Row:
+    now, overall = error_share(RATE, *BY), error_share(RANGE, *BY)
     worst = f"topk({MOST}, {overall})"
-    whole = summed(calls(COUNT, window=RANGE), *BY)
+    # Chosen once for the whole time shown: topk alone chooses at each point, and draws many more lines than it says.
+    once = worst.replace(f"[{RANGE}]", f"[{RANGE}] @ end()")
+    of_them = f"\nand on ({', '.join(BY)})\n{worst}"
     return row(
         timeseries(
             "Top 5 endpoints by error rate",
             "Who fails most, and does it go on? Share of errors of the server, of the five with the highest over the time shown.",
-            over_time(f"{now}\nand on ({', '.join(BY)})\n{worst}", NAMED),
+            over_time(f"{now}\nand on ({', '.join(BY)})\n{once}", NAMED),
             unit=s.RATIO,
             width=s.HALF,
             height=s.TALL,
             links=[
                 to_dashboard("The service", "service", service=of_service("service")),
-                to_traces("Failed requests", FAILED_SPANS),
+                to_traces("Failed requests", requests(FAILED)),
             ],
         ),
         table(
             "The same five",
-            "How much is it in requests? 100 % of two requests a day is another matter than 2 % of everything.",
+            "How much is it in requests, and of the budget? 100 % of two requests a day is another matter than 2 % of everything; a burn "
+            "rate of 1 is what the service's budget allows.",
             {SERVICE: "Service", METHOD: "Method", ENDPOINT: "Endpoint"},
             [
-                Column("Errors", worst.replace(" @ end()", ""), s.RATIO, ((0.001, s.WARN), (0.01, s.BAD)), decimals=2),
-                Column("Rate", f"{whole}\nand on ({', '.join(BY)})\n{worst.replace(' @ end()', '')}", s.PER_SECOND),
+                Column("Errors", worst, s.RATIO, decimals=2),
+                *(replace(each, expression=each.expression + of_them) for each in burning(limits, overall, BY)),
+                Column("Rate", summed(calls(COUNT, window=RANGE), *BY) + of_them, s.PER_SECOND),
             ],
             width=s.HALF,
             height=s.TALL,
@@ -111,5 +111,5 @@ def _kinds() -> Row:
 
 
 def _lines() -> Row:
-    question = "What do they say? The exception is in the line, its trace id leads to the trace."
+    question = "What do they say, in all environments? The exception is in the line, its trace id leads to the trace."
     return row(lines("Warnings and errors", question, log_lines(PROBLEMS)), title="What they say")

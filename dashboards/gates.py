@@ -5,10 +5,10 @@ from dashboards.board import GATE_TAGS, Row, dashboard, environment, one_service
 from dashboards.limits import Limits
 from dashboards.links import to_dashboard, to_traces
 from dashboards.panels import events, text, timeseries
-from dashboards.promql import calls, quantile, recorded, share, summed
-from dashboards.service import AVAILABILITY
+from dashboards.promql import calls, quantile, share, summed
 from dashboards.sources import over_time
 from dashboards.style import Json
+from dashboards.traceql import requests
 from slo.openslo.known_series import BUCKET, COUNT
 
 HOW = """\
@@ -54,7 +54,6 @@ def _runs() -> Row:
 
 
 def _meanwhile(limits: Limits) -> Row:
-    slow = f'{{ resource.service.name = "goshop-$service" && kind = server && ({limits.slow()}) }}'
     return row(
         timeseries(
             "Offered and served",
@@ -68,13 +67,16 @@ def _meanwhile(limits: Limits) -> Row:
             over_time(quantile(0.99, calls(BUCKET)), "P99", exemplars=True),
             *limits.latency_limit(),
             unit=s.SECONDS,
-            links=[to_traces("Slow requests", slow), to_dashboard("Which routes are slow", "latency")],
+            links=[
+                to_traces("Slow requests", requests(limits.slow())),
+                to_dashboard("Which routes are slow", "latency"),
+            ],
         ),
         timeseries(
             "Errors",
             "Did it fail under load, and more than the budget (dashed)?",
             over_time(share(summed(calls(COUNT, failed=True)), summed(calls(COUNT))), "errors"),
-            over_time(recorded("slo:error_budget:ratio", AVAILABILITY), s.LIMIT_NAME),
+            *limits.error_limit(),
             unit=s.RATIO,
             links=[to_dashboard("Who fails most", "errors")],
         ),

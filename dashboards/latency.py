@@ -10,15 +10,21 @@ from dashboards.promql import (
     ENDPOINT,
     METHOD,
     RANGE,
+    SERVICE,
     calls,
+    greatest,
+    over_its_service_s,
     quantile,
     summed,
     tag,
 )
 from dashboards.sources import buckets_over_time, over_time
 from dashboards.style import Json
+from dashboards.traceql import requests
 from slo.openslo.known_series import BUCKET
 
+# Of a limit.
+NEAR = 0.75
 ROUTE = f"{tag(METHOD)} {tag(ENDPOINT)}"
 
 
@@ -37,13 +43,9 @@ def _maps(limits: Limits) -> Row:
     return row(
         matrix(
             "P95 by endpoint and method",
-            "Which endpoint is slow, over the time shown? The colour changes at the limits of the objectives.",
-            Column(
-                "P95",
-                quantile(0.95, calls(BUCKET, window=RANGE), METHOD, ENDPOINT),
-                s.SECONDS,
-                _steps(limits),
-            ),
+            "Which endpoint is slow, over the time shown? P95 over the limit of the service's objective: from 75 % on it is amber, at "
+            "100 % every twentieth request is too late. The seconds are beside it.",
+            _of_limit(limits),
             rows=ENDPOINT,
             across=METHOD,
         ),
@@ -57,14 +59,17 @@ def _maps(limits: Limits) -> Row:
     )
 
 
-def _steps(limits: Limits) -> tuple[tuple[float, str], ...]:
-    """Return amber from the strictest limit on, and red from the most patient one on."""
-    edges = limits.seconds
-    return ((edges[0], s.WARN), (edges[-1], s.BAD)) if len(edges) > 1 else tuple((edge, s.BAD) for edge in edges)
+def _of_limit(limits: Limits) -> Column:
+    """Return P95 over the service's own limit, which differs from service to service; in s where there are no limits."""
+    by = (METHOD, ENDPOINT)
+    buckets = calls(BUCKET, window=RANGE)
+    if not limits.latency:
+        return Column("P95", quantile(0.95, buckets, *by), s.SECONDS)
+    over = over_its_service_s(quantile(0.95, buckets, SERVICE, *by), limits.latency)
+    return Column("P95", greatest(over, *by), s.RATIO, ((NEAR, s.WARN), (1.0, s.BAD)))
 
 
 def _details(limits: Limits) -> Row:
-    slow = f'{{ resource.service.name = "goshop-$service" && kind = server && ({limits.slow()}) }}'
     return row(
         timeseries(
             "P99 by route",
@@ -74,7 +79,7 @@ def _details(limits: Limits) -> Row:
             unit=s.SECONDS,
             width=s.HALF,
             height=s.TALL,
-            links=[to_dashboard("The service", "service"), to_traces("Slow requests", slow)],
+            links=[to_dashboard("The service", "service"), to_traces("Slow requests", requests(limits.slow()))],
         ),
         heatmap(
             "All durations",

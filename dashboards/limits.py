@@ -1,19 +1,23 @@
-"""What the specification says that a dashboard shows: limits of latencies, burn rates of alerts. Numbers stay decimals."""
+"""What the specification says that a dashboard shows: limits of latencies and errors, burn rates of alerts.
 
-from collections.abc import Iterator
+Numbers stay decimals. They are constants of the queries: a Prometheus without the specification's rules shows them, too.
+"""
+
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Self
 
-from dashboards.promql import ENVIRONMENT, OURS, SERVICE, UP
+from dashboards import traceql
+from dashboards.promql import CHOSEN, OURS, SERVICE, UP, of_each_service
 from dashboards.sources import over_time
 from dashboards.style import BAD, LIMIT_NAME, WARN, Json
 from slo.generation.numbers import exact
 from slo.openslo.model import AlertPolicy, Specification
-from slo.openslo.promql import Matcher, Selector
+from slo.openslo.promql import Selector
 
 # Where nobody has said what is too long.
-USUALLY_TOO_LONG = "duration > 1s"
+USUALLY_TOO_LONG = traceql.longer_than("1000")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,24 +30,18 @@ class Branch:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """`latency`: the strictest limit of each service in s. `branches` of alerts, by their burn rates."""
+    """By service, the strictest of each: `latency` in s, `budgets` of errors (0 to 1). `branches` of alerts, by burn rates."""
 
     latency: tuple[tuple[str, Decimal], ...]
+    budgets: tuple[tuple[str, Decimal], ...]
     branches: tuple[Branch, ...]
 
     @classmethod
     def of(cls, specification: Specification) -> Self:
         """Read them from a specification."""
-        latency: dict[str, Decimal] = {}
-        for slo in specification.slos:
-            if slo.sli.le is not None:
-                latency[slo.service] = min(slo.sli.le, latency.get(slo.service, slo.sli.le))
-        return cls(tuple(sorted(latency.items())), tuple(_branches(specification)))
-
-    @property
-    def seconds(self) -> tuple[float, ...]:
-        """Every limit of a latency, rising."""
-        return tuple(sorted({float(limit) for _, limit in self.latency}))
+        latency = ((slo.service, slo.sli.le) for slo in specification.slos if slo.sli.le is not None)
+        budgets = ((slo.service, slo.budget) for slo in specification.slos if slo.sli.kind == "availability")
+        return cls(_strictest(latency), _strictest(budgets), tuple(_branches(specification)))
 
     def burning(self) -> list[tuple[float, str]]:
         """Return the steps of a burn rate: from the slowest ticket on, from the slowest page on."""
@@ -52,21 +50,32 @@ class Limits:
 
     def latency_limit(self) -> list[Json]:
         """Return the query for the chosen services' limits in s as a dashed line; none where no latency has a limit."""
-        if not self.latency:
-            return []
-        named = [
-            f'label_replace(vector({exact(limit)}), "{SERVICE}", "{name}", "", "")' for name, limit in self.latency
-        ]
-        chosen = Selector(UP, (Matcher(ENVIRONMENT, "=~", "$environment"), OURS, Matcher(SERVICE, "=~", "$service")))
-        return [over_time(f"({' or '.join(named)})\nand on ({SERVICE})\n{chosen}", LIMIT_NAME)]
+        return _line(self.latency)
+
+    def error_limit(self) -> list[Json]:
+        """Return the query for the chosen services' error budgets (0 to 1) as a dashed line; none where none has one."""
+        return _line(self.budgets)
 
     def slow(self) -> str:
         """Return TraceQL for what took longer than the limit of its service."""
         each = [
-            f'(resource.service.name = "goshop-{name}" && duration > {exact(limit * 1000)}ms)'
+            f"({traceql.of_service(name)} && {traceql.longer_than(exact(limit * 1000))})"
             for name, limit in self.latency
         ]
         return " || ".join(each or [USUALLY_TOO_LONG])
+
+
+def _strictest(limits: Iterable[tuple[str, Decimal]]) -> tuple[tuple[str, Decimal], ...]:
+    found: dict[str, Decimal] = {}
+    for service, limit in limits:
+        found[service] = min(limit, found.get(service, limit))
+    return tuple(sorted(found.items()))
+
+
+def _line(limits: tuple[tuple[str, Decimal], ...]) -> list[Json]:
+    chosen = Selector(UP, tuple(sorted((*CHOSEN, OURS))))
+    shown = f"{of_each_service(limits)}\nand on ({SERVICE})\n{chosen}"
+    return [over_time(shown, LIMIT_NAME)] if limits else []
 
 
 def _branches(specification: Specification) -> Iterator[Branch]:

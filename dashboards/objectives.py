@@ -41,7 +41,8 @@ def _budgets(limits: Limits) -> Row:
     left = _of("slo:period_error_budget_remaining:ratio")
     burn = _of("slo:current_burn_rate:ratio")
     # Nothing burns: it lasts as long as one likes, and the cell is empty.
-    lasts = f"{left} * {_of('slo:time_period:days')}\n/\n({_burn('6h')} > 0)"
+    # Once it is overspent, no day is left; less than none is no time.
+    lasts = f"clamp_min({left}, 0) * {_of('slo:time_period:days')}\n/\n({_burn('6h')} > 0)"
     return row(
         table(
             "Objectives",

@@ -18,13 +18,14 @@ from dashboards.promql import (
 )
 from dashboards.sources import over_time, traces
 from dashboards.style import Json
+from dashboards.traceql import spans
 from slo.openslo.known_series import BUCKET
 from slo.openslo.promql import Matcher
 from telemetry import conventions as c
 
 # Full, of all that there may be.
 FULL_POOL = 1.0
-WAITS = f'{{ resource.service.name =~ "goshop-(${{service:pipe}})" && name = "{c.POOL_WAIT_SPAN}" }}'
+WAITS = spans(f'name = "{c.POOL_WAIT_SPAN}"')
 
 
 def build(_: Limits) -> Json:

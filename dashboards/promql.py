@@ -4,8 +4,11 @@ Nothing here counts with `increase`: it extrapolates, and a count that is shown 
 A request by HTTP and a call by gRPC are both *calls* of a service, by `method` and `endpoint`; gRPC's method is "gRPC".
 """
 
+from collections.abc import Iterable
+from decimal import Decimal
 from typing import Final
 
+from slo.generation.numbers import exact
 from slo.openslo.known_series import BUCKET, COUNT, SUM, TARGET_LABELS
 from slo.openslo.promql import Matcher, Selector
 from telemetry import conventions as c
@@ -26,6 +29,9 @@ SCRAPE_DURATION: Final = "scrape_duration_seconds"
 CPU: Final = "process_cpu_seconds_total"
 MEMORY: Final = "process_resident_memory_bytes"
 ALERTS: Final = "ALERTS"
+# A statement that took longer is slow: an edge of the buckets (telemetry.conventions), in s and in words.
+SLOW: Final = 0.2
+SLOW_IN_WORDS: Final = f"{SLOW * 1000:g} ms"
 FOREIGN: Final = (UP, SCRAPE_DURATION, CPU, MEMORY, ALERTS)
 # As our configurations of Prometheus name the scrape.
 OURS: Final = Matcher(JOB, "=", "goshop")
@@ -61,8 +67,8 @@ def share(part: str, whole: str) -> str:
 
 
 def quantile(part: float, buckets: str, *by: str) -> str:
-    """Return a percentile in s of buckets (a rate over each), by labels."""
-    return f"histogram_quantile({part}, {summed(buckets, BOUND, *by)})"
+    """Return a percentile in s of buckets (a rate over each), by labels; nothing where nothing happened, and not NaN."""
+    return f"(histogram_quantile({part}, {summed(buckets, BOUND, *by)}) >= 0)"
 
 
 def calls(suffix: str, *, failed: bool = False, window: str = RATE) -> str:
@@ -73,12 +79,10 @@ def calls(suffix: str, *, failed: bool = False, window: str = RATE) -> str:
     return f"({asked} or {_as_route(called)})"
 
 
-def slow_calls(limit: str, window: str = RATE) -> str:
-    """Return the rate of calls that ended within a limit in s, which is an edge of a bucket where it says anything."""
-    edge = Matcher(BOUND, "=", limit)
-    asked = rate(c.HTTP_REQUEST_DURATION, edge, suffix=BUCKET, window=window)
-    called = rate(c.RPC_SERVER_DURATION, edge, suffix=BUCKET, window=window)
-    return f"({asked} or {_as_route(called)})"
+def error_share(window: str, *by: str) -> str:
+    """Return which share of the calls failed, 0 to 1, by labels."""
+    failed, whole = (summed(calls(COUNT, failed=flag, window=window), *by) for flag in (True, False))
+    return share(failed, whole)
 
 
 def _as_route(series: str) -> str:
@@ -96,6 +100,27 @@ def mean(metric: str, *by: str, window: str = RATE) -> str:
     """Return the mean of a histogram's observations."""
     observed = summed(rate(metric, suffix=COUNT, window=window), *by)
     return share(summed(rate(metric, suffix=SUM, window=window), *by), observed)
+
+
+def filled_in(series: str, label: str, value: str) -> str:
+    """Return series that have a value where a label is empty."""
+    return f'label_replace({series}, "{label}", "{value}", "{label}", "")'
+
+
+def of_each_service(values: Iterable[tuple[str, Decimal]]) -> str:
+    """Return a number for each service, as series by `service`."""
+    named = (f'label_replace(vector({exact(value)}), "{SERVICE}", "{name}", "", "")' for name, value in values)
+    return f"({' or '.join(named)})"
+
+
+def over_its_service_s(part: str, values: Iterable[tuple[str, Decimal]]) -> str:
+    """Return series by `service`, and other labels, over their service's number; nothing for services without one."""
+    return f"{part}\n/ on ({SERVICE}) group_left ()\n{of_each_service(values)}"
+
+
+def greatest(expression: str, *by: str) -> str:
+    """Return the greatest over everything but the labels `by`."""
+    return f"max by ({', '.join(by)}) ({expression})"
 
 
 def recorded(series: str, *matchers: Matcher) -> str:

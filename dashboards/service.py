@@ -1,5 +1,7 @@
 """Service: where an alert leads. Rate, errors and duration first, then where it hurts, then requests and lines behind it."""
 
+from collections.abc import Sequence
+
 from dashboards import style as s
 from dashboards.board import Row, a_trace, dashboard, environment, one_service, row
 from dashboards.limits import Limits
@@ -15,19 +17,24 @@ from dashboards.promql import (
     RANGE,
     RATE,
     RPC_STATUS,
+    SERVICE,
     STATUS,
     UP,
     calls,
+    error_share,
+    filled_in,
+    greatest,
+    over_its_service_s,
     quantile,
     rate,
     recorded,
-    share,
     summed,
     tag,
     where,
 )
 from dashboards.sources import log_lines, over_time, traces
 from dashboards.style import Json
+from dashboards.traceql import FAILED, requests
 from slo.links import LOG_STREAM
 from slo.openslo.known_series import BUCKET, COUNT
 from slo.openslo.promql import Matcher, Selector
@@ -36,7 +43,6 @@ from telemetry import conventions as c
 # Of 50 lines a second, those that say what went wrong.
 PROBLEMS = f'{{{LOG_STREAM}, service=~"$service", {c.LOG_LEVEL}=~"(?i)warning|error|critical"}}'
 OF_THE_TRACE = f'{{{LOG_STREAM}}} | {c.LOG_TRACE_ID}="$trace_id" | {c.LOG_TRACE_ID}!=""'
-AVAILABILITY = Matcher("sloth_slo", "=", "availability")
 
 
 def build(limits: Limits) -> Json:
@@ -63,7 +69,7 @@ def _now(limits: Limits) -> Row:
         stat(
             "Burn rate",
             "How many times too fast does the error budget go, over 5 minutes? From the slowest ticket's rate on it is amber, "
-            "from the slowest page's on it is red; alerts look over longer windows.",
+            "from the slowest page's on it is red; alerts look over longer windows. Of all environments.",
             over_time(burn, tag("sloth_slo")),
             unit=s.TIMES,
             steps=limits.burning(),
@@ -72,7 +78,7 @@ def _now(limits: Limits) -> Row:
         ),
         stat(
             "Budget left",
-            "How much of the period's error budget is left? Negative: spent, and releases are frozen.",
+            "How much of the period's error budget is left? Negative: spent, and releases are frozen. Of all environments.",
             over_time(left, tag("sloth_slo")),
             unit=s.RATIO,
             steps=[(0.0, s.WARN), (0.25, s.FINE)],
@@ -92,9 +98,9 @@ def _now(limits: Limits) -> Row:
 
 
 def _red(limits: Limits) -> Row:
-    asked = summed(rate(c.HTTP_REQUEST_DURATION, suffix=COUNT), STATUS)
+    # The client left, or the answer could not be sent: that has no status, and a series without labels has no name.
+    asked = filled_in(summed(rate(c.HTTP_REQUEST_DURATION, suffix=COUNT), STATUS), STATUS, "no answer")
     called = summed(rate(c.RPC_SERVER_DURATION, suffix=COUNT), RPC_STATUS)
-    failed = share(summed(calls(COUNT, failed=True), METHOD, ENDPOINT), summed(calls(COUNT), METHOD, ENDPOINT))
     buckets = calls(BUCKET)
     return row(
         timeseries(
@@ -113,10 +119,10 @@ def _red(limits: Limits) -> Row:
         timeseries(
             "Errors",
             "Which route or method fails, and more than its budget allows (dashed)? One alone: its handler or statement. All: a dependency.",
-            over_time(failed, f"{tag(METHOD)} {tag(ENDPOINT)}"),
-            over_time(recorded("slo:error_budget:ratio", AVAILABILITY), s.LIMIT_NAME),
+            over_time(error_share(RATE, METHOD, ENDPOINT), f"{tag(METHOD)} {tag(ENDPOINT)}"),
+            *limits.error_limit(),
             unit=s.RATIO,
-            links=[to_dashboard("Who fails most", "errors"), to_traces("Failed requests", _failed())],
+            links=[to_dashboard("Who fails most", "errors"), to_traces("Failed requests", requests(FAILED))],
         ),
         timeseries(
             "Duration",
@@ -126,7 +132,10 @@ def _red(limits: Limits) -> Row:
             *limits.latency_limit(),
             unit=s.SECONDS,
             overrides=[matching(f"^{name}$", {"color": s.fixed(COLORS[name])}) for _, name in PARTS],
-            links=[to_dashboard("Which routes are slow", "latency"), to_traces("Slow requests", _slow(limits))],
+            links=[
+                to_dashboard("Which routes are slow", "latency"),
+                to_traces("Slow requests", requests(limits.slow())),
+            ],
         ),
     )
 
@@ -141,14 +150,15 @@ def _where(limits: Limits) -> Row:
     keys = {ENDPOINT: "Endpoint", METHOD: "Method"}
     by = (METHOD, ENDPOINT)
     whole = summed(calls(COUNT, window=RANGE), *by)
-    failed = summed(calls(COUNT, failed=True, window=RANGE), *by)
     return row(
         table(
             "Routes",
-            "Which route or method is it, over the time shown? Errors and P99 together lead to its traces.",
+            "Which route or method is it, over the time shown? Errors and P99 together lead to its traces. The burn rate is its errors "
+            "over the budget of all routes.",
             keys,
             [
-                Column("Errors", share(failed, whole), s.RATIO, ((0.001, s.WARN), (0.01, s.BAD)), decimals=2),
+                Column("Errors", error_share(RANGE, *by), s.RATIO, decimals=2),
+                *burning(limits, error_share(RANGE, SERVICE, *by), by),
                 Column("P99", quantile(0.99, calls(BUCKET, window=RANGE), *by), s.SECONDS),
                 Column("Rate", whole, s.PER_SECOND, decimals=2),
             ],
@@ -157,30 +167,27 @@ def _where(limits: Limits) -> Row:
         found_traces(
             "Failed or slow requests",
             "Which requests show it? Each is a trace: its longest span, or the first that failed, names service and statement.",
-            traces(_of_service(f"status = error || {limits.slow()}")),
+            traces(requests(f"{FAILED} || {limits.slow()}")),
             links=[to_lines("Its log lines", f'{{{LOG_STREAM}}} | {c.LOG_TRACE_ID}="${{__data.fields.traceID}}"')],
         ),
         title="Where it hurts",
     )
 
 
-def _of_service(condition: str) -> str:
-    return f'{{ resource.service.name = "goshop-$service" && kind = server && ({condition}) }}'
-
-
-def _failed() -> str:
-    return _of_service("status = error")
-
-
-def _slow(limits: Limits) -> str:
-    return _of_service(limits.slow())
+def burning(limits: Limits, errors: str, by: Sequence[str]) -> list[Column]:
+    """Return a column for how many times too fast errors (0 to 1, by service) spend their service's budget; none without budgets."""
+    if not limits.budgets:
+        return []
+    spent = greatest(over_its_service_s(errors, limits.budgets), *by)
+    return [Column("Burn rate", spent, s.TIMES, tuple(limits.burning()), decimals=1)]
 
 
 def _lines() -> Row:
     return row(
         lines(
             "Warnings and errors",
-            "What does it say itself? Open a line: its trace id leads to the trace, the exception is in it. Empty is good.",
+            "What does it say itself? Open a line: its trace id leads to the trace, the exception is in it. Empty is good. "
+            "Of all environments: a line does not say whose it is.",
             log_lines(PROBLEMS),
             height=s.HEIGHT,
         ),

@@ -1,4 +1,4 @@
-"""Slow queries: statements above 200 ms each minute, whose they are, and what they cost."""
+"""Slow queries: statements above the edge of the slow ones each minute, whose they are, and what they cost."""
 
 from dashboards import style as s
 from dashboards.board import Row, dashboard, row
@@ -9,6 +9,8 @@ from dashboards.promql import (
     OPERATION,
     RANGE,
     SERVICE,
+    SLOW,
+    SLOW_IN_WORDS,
     TABLE,
     mean,
     quantile,
@@ -20,17 +22,14 @@ from dashboards.promql import (
 )
 from dashboards.sources import over_time, traces
 from dashboards.style import Json
+from dashboards.traceql import SQL, longer_than, spans
 from slo.openslo.known_series import BUCKET, COUNT, SUM
 from telemetry import conventions as c
 
-# An edge of the buckets (telemetry.conventions).
-SLOW = 0.2
 MINUTE = 60
 STATEMENT = (SERVICE, OPERATION, TABLE)
 NAMED = f"{tag(SERVICE)}: {tag(OPERATION)} {tag(TABLE)}"
-SLOW_SPANS = (
-    '{ resource.service.name =~ "goshop-(${service:pipe})" && span.db.system.name = "postgresql" && duration > 200ms }'
-)
+SLOW_STATEMENTS = spans(SQL, longer_than(f"{SLOW * 1000:g}"))
 
 
 def build(_: Limits) -> Json:
@@ -38,12 +37,13 @@ def build(_: Limits) -> Json:
     return dashboard(
         "slow-queries",
         "Slow queries",
-        "Which statements take longer than 200 ms, how often, and which requests wait for them?",
+        f"Which statements take longer than {SLOW_IN_WORDS}, how often, and which requests wait for them?",
         [_over_time(), _statements()],
     )
 
 
 def _over_time() -> Row:
+    links = [to_traces("Traces with a slow statement", SLOW_STATEMENTS), to_dashboard("Connection pools", "pools")]
     slow = slower_than(c.DB_QUERY_DURATION, SLOW, *STATEMENT)
     whole = summed(rate(c.DB_QUERY_DURATION, suffix=COUNT), SERVICE)
     return row(
@@ -52,9 +52,8 @@ def _over_time() -> Row:
             "Which statement got slow, and when? One of them: a plan, an index, a lock. All of a service: its database or its pool.",
             over_time(f"{MINUTE} * {slow}", NAMED),
             unit=s.PER_MINUTE,
-            width=s.WIDE,
             height=s.TALL,
-            links=[to_traces("Traces with a slow statement", SLOW_SPANS), to_dashboard("Connection pools", "pools")],
+            links=links,
         ),
         timeseries(
             "Share of slow statements",
@@ -62,6 +61,14 @@ def _over_time() -> Row:
             over_time(share(slower_than(c.DB_QUERY_DURATION, SLOW, SERVICE), whole), tag(SERVICE)),
             unit=s.RATIO,
             height=s.TALL,
+        ),
+        timeseries(
+            "P99 by statement",
+            "How slow is the slowest, and is it always? A point is a statement: click it for the trace of the request that waited.",
+            over_time(quantile(0.99, rate(c.DB_QUERY_DURATION, suffix=BUCKET), *STATEMENT), NAMED, exemplars=True),
+            unit=s.SECONDS,
+            height=s.TALL,
+            links=links,
         ),
     )
 
@@ -88,7 +95,7 @@ def _statements() -> Row:
         found_traces(
             "Traces with a slow statement",
             "Which requests waited? The span's db.query.text is the statement; pool.acquire beside it is a wait for a connection.",
-            traces(SLOW_SPANS),
+            traces(SLOW_STATEMENTS),
         ),
         title="Whose",
     )

@@ -27,6 +27,7 @@ from slo.links import LOG_STREAM
 from slo.openslo.known_series import BUCKET
 from slo.openslo.promql import Matcher, Selector
 from telemetry import conventions as c
+from telemetry.span_queue import QueueLimits
 
 TARGETS = tuple(sorted((*CHOSEN, OURS)))
 # Whoever else is scraped (compose/prometheus.yaml).
@@ -45,9 +46,12 @@ def build(_: Limits) -> Json:
 
 
 def _lost() -> Row:
-    ended, exported = where(c.SPANS_ENDED), where(c.SPANS_EXPORTED)
-    dropped, queued = where(c.SPANS_DROPPED), where(c.SPANS_QUEUED)
-    balance = f"{summed(ended)} - {summed(exported)} - {summed(dropped)} - {summed(queued)}"
+    ended, *accounted = (
+        summed(where(each), SERVICE, INSTANCE)
+        for each in (c.SPANS_ENDED, c.SPANS_EXPORTED, c.SPANS_DROPPED, c.SPANS_QUEUED)
+    )
+    # Of each process, too many or too few: what one counts twice would make up for what another has lost.
+    unaccounted = f"sum(abs({' - '.join((ended, *accounted))}))"
     return row(
         stat(
             "Not scraped",
@@ -68,7 +72,7 @@ def _lost() -> Row:
         stat(
             "Spans unaccounted for",
             "Is every span accounted for? Ended = exported + dropped + queued, in every scrape; anything but 0 is a defect of the telemetry itself.",
-            over_time(balance, "difference"),
+            over_time(unaccounted, "difference"),
             unit=s.COUNT,
             steps=[(1.0, s.BAD)],
         ),
@@ -95,7 +99,8 @@ def _spans() -> Row:
         ),
         timeseries(
             "Queue",
-            "Does it fill? It holds 65,536 spans: at 1,000 a second a minute's outage of the collector.",
+            f"Does it fill? It holds {QueueLimits().spans:,} spans, at 1,000 a second a minute's outage of the collector; or as many as "
+            "OTEL_BSP_MAX_QUEUE_SIZE says, in compose/compose.yaml 32,768.",
             over_time(summed(where(c.SPANS_QUEUED), SERVICE), tag(SERVICE)),
             unit=s.COUNT,
             links=links,
@@ -116,7 +121,7 @@ def _rest() -> Row:
     return row(
         timeseries(
             "Lines that arrive in Loki",
-            "Do the logs come? A service that answers and has no line here: Promtail, or its file.",
+            "Do the logs come, from all environments? A service that answers and has no line here: Promtail, or its file.",
             lines_over_time(f"sum by (service) (rate({LINES}[$__auto]))", tag(SERVICE)),
             unit=s.LOG_LINES,
         ),

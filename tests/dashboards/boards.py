@@ -21,7 +21,10 @@ STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
 
 @dataclass(frozen=True)
 class Query:
-    """A query of a panel, an annotation, a variable or a link, as it stands in the JSON."""
+    """A query of a panel, an annotation, a variable or a link, as it stands in the JSON.
+
+    `said` is what the dashboard and the panel say of it; `colored` whether thresholds colour its values.
+    """
 
     board: str
     place: str
@@ -31,6 +34,8 @@ class Query:
     unit: str = ""
     instant: bool = False
     exemplars: bool = False
+    said: str = ""
+    colored: bool = False
 
     @property
     def id(self) -> str:
@@ -59,18 +64,19 @@ def panels(board: Json) -> list[Json]:
 def queries(board: Json) -> Iterator[Query]:
     """Yield the queries of a dashboard's panels."""
     for panel in panels(board):
-        unit = panel.get("fieldConfig", {}).get("defaults", {}).get("unit", "")
         for target in panel["targets"]:
             language, text = said(target)
-            flags = {"instant": target.get("instant", False), "exemplars": target.get("exemplar", False)}
             yield Query(
                 board["uid"],
                 panel["title"],
                 target["refId"],
                 language,
                 text,
-                _unit(panel, target["refId"], unit),
-                **flags,
+                _unit(panel, target["refId"]),
+                instant=target.get("instant", False),
+                exemplars=target.get("exemplar", False),
+                said=_said_of(board, panel),
+                colored=len(_properties(panel, target["refId"]).get("thresholds", {}).get("steps", ())) > 1,
             )
 
 
@@ -80,47 +86,64 @@ def said(target: Json) -> tuple[str, str]:
     return {"prometheus": "promql", "loki": "logql", "tempo": "traceql"}[kind], target.get("expr") or target["query"]
 
 
-def _unit(panel: Json, ref: str, usual: str) -> str:
-    """Return the unit of a query's values: a column's own in a table."""
+def _said_of(board: Json, panel: Json) -> str:
+    return f"{board['description']} {panel['description']}"
+
+
+def _properties(panel: Json, ref: str) -> Json:
+    """Return how a query's values are shown: as the panel's, or as a column's own in a table."""
+    config = panel.get("fieldConfig", {})
+    found: Json = dict(config.get("defaults", {}))
     renamed: dict[str, str] = {}
     for step in panel.get("transformations", ()):
         renamed |= step["options"].get("renameByName", {})
     title = renamed.get(f"Value #{ref}", renamed.get("Value", ""))
-    for override in panel.get("fieldConfig", {}).get("overrides", ()):
+    for override in config.get("overrides", ()):
         if title and override["matcher"]["options"] == title:
-            return str({each["id"]: each["value"] for each in override["properties"]}.get("unit", usual))
+            found |= {each["id"]: each["value"] for each in override["properties"]}
+    return found
+
+
+def _unit(panel: Json, ref: str) -> str:
     if panel["type"] == "heatmap":
         return str(panel["options"]["cellValues"]["unit"])
-    return str(usual)
+    return str(_properties(panel, ref).get("unit", ""))
 
 
 def alerts(board: Json) -> Iterator[Query]:
     """Yield the queries of a dashboard's annotations."""
     for each in board["annotations"]["list"]:
         if each["datasource"]["type"] == "prometheus":
-            yield Query(board["uid"], f"annotation {each['name']}", "Anno", "promql", each["target"]["expr"])
+            place = f"annotation {each['name']}"
+            yield Query(board["uid"], place, "Anno", "promql", each["target"]["expr"], said=place)
 
 
 def links(board: Json) -> Iterator[tuple[str, Json]]:
     """Yield the links of a dashboard's panels, with the title of the panel."""
+    for panel, link in _links(board):
+        yield panel["title"], link
+
+
+def _links(board: Json) -> Iterator[tuple[Json, Json]]:
     for panel in panels(board):
         found = panel.get("fieldConfig", {})
         lists = [found.get("defaults", {}).get("links", [])]
         for override in found.get("overrides", ()):
             lists += [each["value"] for each in override["properties"] if each["id"] == "links"]
         for link in (link for each in lists for link in each):
-            yield panel["title"], link
+            yield panel, link
 
 
 def explored(board: Json) -> Iterator[Query]:
     """Yield the queries that links to Explore open."""
-    for place, link in links(board):
+    for panel, link in _links(board):
         address = urlsplit(link["url"])
         if address.path == "/explore":
             for pane in json.loads(parse_qs(address.query)["panes"][0]).values():
                 for query in pane["queries"]:
                     language, text = said(query)
-                    yield Query(board["uid"], place, f"link {link['title']}", language, text)
+                    place, name = panel["title"], f"link {link['title']}"
+                    yield Query(board["uid"], place, name, language, text, said=_said_of(board, panel))
 
 
 def everything(board: Json) -> list[Query]:

@@ -11,6 +11,7 @@ from dashboards.artefacts import artefacts
 from dashboards.board import GATE_TAGS
 from goshop import grafana
 from slo.openslo.loading import load_specification, parse_specification
+from telemetry.span_queue import QueueLimits
 from tests.dashboards.boards import BOARDS, GENERATED, everything, filled, links, panels, variables_in
 
 ROOT = Path(__file__).parents[2]
@@ -50,6 +51,19 @@ def test_another_limit_is_another_line_and_another_colour():
     assert b"vector(0.5)" in after["goshop-service.json"]
     assert b"> 800ms" in before["goshop-service.json"]
     assert b"> 500ms" in after["goshop-service.json"]
+
+
+def test_another_budget_is_another_line_and_another_burn_rate():
+    text = (SPECS / "checkout.yaml").read_bytes()
+    # Errors come first there.
+    before, after = (
+        artefacts(parse_specification(each, str(SPECS / "checkout.yaml")))
+        for each in (text, text.replace(b"target: 0.99", b"target: 0.95", 1))
+    )
+    for name, uses in (("goshop-service.json", 2), ("goshop-errors.json", 1), ("goshop-gates.json", 1)):
+        assert before[name].count(b"(label_replace(vector(0.01)") == uses
+        assert after[name].count(b"(label_replace(vector(0.05)") == uses
+        assert b"vector(0.01)" not in after[name]
 
 
 def test_another_burn_rate_is_another_threshold_and_another_column():
@@ -134,6 +148,15 @@ def test_panels_fill_the_grid_and_none_is_tiny(uid):
             assert place["h"] >= (s.STAT_HEIGHT if panel["type"] == "stat" else SMALLEST)
     bottom = max(y for _, y in taken) + 1
     assert taken == {(x, y) for x in range(s.COLUMNS) for y in range(bottom)}
+
+
+def test_how_much_waits_for_the_collector_is_what_the_services_are_told():
+    (compose,) = re.findall(r'OTEL_BSP_MAX_QUEUE_SIZE: "(\d+)"', (ROOT / "compose" / "compose.yaml").read_text())
+    (queue,) = [panel for panel in panels(BOARDS["goshop-telemetry"]) if panel["title"] == "Queue"]
+    assert re.findall(r"[\d,]+(?= spans|\.$)", queue["description"]) == [
+        f"{QueueLimits().spans:,}",
+        f"{int(compose):,}",
+    ]
 
 
 @every_board

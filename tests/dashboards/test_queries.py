@@ -10,11 +10,23 @@ from dashboards.promql import FOREIGN, HTTP_ERRORS, RPC_ERRORS
 from slo.generation.alerts import Sites
 from slo.generation.artefacts import groups_of
 from slo.generation.model import Record
-from slo.openslo.known_series import TARGET_LABELS, edge_fault, series, value_fault
+from slo.openslo.known_series import BUCKET, COUNT, TARGET_LABELS, edge_fault, series, value_fault
 from slo.openslo.loading import load_specification
 from slo.openslo.promql import Matcher
 from telemetry import conventions as c
-from tests.dashboards.boards import BOARDS, MATCHER, SELECTOR, STRING, Query, alerts, everything, queries
+from tests.dashboards.boards import (
+    BOARDS,
+    MATCHER,
+    SELECTOR,
+    STRING,
+    Query,
+    alerts,
+    everything,
+    panels,
+    queries,
+    said,
+    variables_in,
+)
 
 ROOT = Path(__file__).parents[2]
 SPECIFICATION = load_specification([ROOT / "slo" / "specs"])
@@ -26,6 +38,8 @@ RECORDS = [
     if isinstance(rule, Record)
 ]
 RECORDED = {record.name: {label for label, _ in record.labels} for record in RECORDS}
+LATENCIES = {str(slo.sli.le) for slo in SPECIFICATION.slos if slo.sli.le is not None}
+BUDGETS = {str(slo.budget) for slo in SPECIFICATION.slos if slo.sli.kind == "availability"}
 # What Prometheus and alerting rules add.
 ALERT_LABELS = {"alertname", "alertstate", "severity", "notify", "sloth_id", "sloth_service", "sloth_slo"}
 ALL = [query for board in BOARDS.values() for query in everything(board)]
@@ -36,10 +50,23 @@ GROUPED = re.compile(r"\b(?:by|on)\s*\(([^)]*)\)")
 MADE = re.compile(r'label_replace\(.*?, "(\w+)",')
 WORDS = {
     *("sum", "count", "min", "max", "topk", "rate", "histogram_quantile", "label_replace", "vector"),
-    *("by", "on", "and", "or", "end"),
+    *("abs", "clamp_min"),
+    *("by", "on", "and", "or", "end", "group_left"),
 }
+# What leads from a slow bucket to a trace (telemetry.metrics).
+LEADING = {
+    f"{metric}{BUCKET}"
+    for metric in (
+        *(c.HTTP_REQUEST_DURATION, c.RPC_SERVER_DURATION, c.RPC_CLIENT_DURATION),
+        *(c.DB_QUERY_DURATION, c.REDIS_COMMAND_DURATION),
+    )
+}
+# Rules count over all environments, and Promtail does not know whose a line is: who shows them says so.
+OF_ALL = "all environments"
 # Those who watch are nobody's service.
 THE_STACK = 'up{job!="goshop"}'
+# What objectives are of.
+SLI_METRICS = (c.HTTP_REQUEST_DURATION, c.RPC_SERVER_DURATION)
 LOG_LABELS = {"job", c.LOG_SERVICE, c.LOG_LEVEL, c.LOG_TRACE_ID}
 SPAN_ATTRIBUTES = {
     value for name, value in vars(c).items() if name.isupper() and isinstance(value, str) and "." in value
@@ -89,13 +116,59 @@ def test_nothing_is_read_but_by_a_selector_of_the_chosen_services(query: Query):
 
 @pytest.mark.parametrize("query", PROMQL, **ids)
 def test_an_edge_of_a_bucket_and_a_status_are_ones_that_there_are(query: Query):
-    of_calls = "label_replace" in query.text
     for each in SELECTOR.finditer(query.text):
         for match in MATCHER.finditer(each["matchers"]):
             matcher = Matcher(match["label"], match["operator"], match["value"])
             assert value_fault(matcher) == ""
-            if matcher.label == c.BOUND_LABEL and not of_calls:
+            if matcher.label == c.BOUND_LABEL:
                 assert edge_fault(each["metric"], matcher.value) == ""
+
+
+def environment_is_chosen(query):
+    """Tell whether everything that a query reads is of the environment that is chosen."""
+    if query.language != "promql":
+        return "environment" in variables_in(query.text)
+    return all(
+        "$environment" in each["matchers"] or each.group() == THE_STACK for each in SELECTOR.finditer(query.text)
+    )
+
+
+@pytest.mark.parametrize("query", ALL, **ids)
+def test_the_environment_that_is_chosen_is_asked_or_it_is_said_that_it_is_not(query: Query):
+    of_one_trace = query.language == "logql" and c.LOG_TRACE_ID in query.text
+    assert environment_is_chosen(query) or of_one_trace or OF_ALL in query.said.lower()
+
+
+@pytest.mark.parametrize("query", TRACEQL, **ids)
+def test_traces_are_those_of_the_chosen_services(query: Query):
+    assert variables_in(query.text) == {"service", "environment"}
+
+
+def read(text):
+    return {each["metric"] for each in SELECTOR.finditer(text)}
+
+
+@pytest.mark.parametrize("uid", BOARDS)
+def test_where_a_percentile_is_drawn_requests_stand_that_lead_to_traces(uid):
+    drawn = [panel for panel in panels(BOARDS[uid]) if panel["type"] == "timeseries"]
+    leading = [
+        panel
+        for panel in drawn
+        if any("histogram_quantile" in text and read(text) & LEADING for _, text in map(said, panel["targets"]))
+    ]
+    assert [panel["title"] for panel in leading if not any(target["exemplar"] for target in panel["targets"])] == []
+
+
+@pytest.mark.parametrize("query", [query for query in PROMQL if query.exemplars], **ids)
+def test_requests_are_asked_for_where_there_are_some(query: Query):
+    assert read(query.text) <= LEADING
+
+
+@pytest.mark.parametrize("query", [query for query in PROMQL if query.colored], **ids)
+def test_a_colour_of_errors_or_durations_is_that_of_the_service_s_own_objective(query: Query):
+    of_objectives = {f"{metric}{suffix}" for metric in SLI_METRICS for suffix in (BUCKET, COUNT)}
+    if read(query.text) & of_objectives:
+        assert "label_replace(vector(" in query.text
 
 
 def test_no_count_is_extrapolated():
@@ -141,7 +214,9 @@ def dimension(expression):
     text = expression.split("\nand on", 1)[0]
     if text.startswith(("topk(5, ", "(")) and text.endswith(")"):
         text = re.sub(r"^topk\(5, |\)$", "", text)
-    if "histogram_quantile" in text or text.startswith("(label_replace(vector") or "scrape_duration_seconds" in text:
+    if "(label_replace(vector" in text:
+        return of_limits(text)
+    if "histogram_quantile" in text or "scrape_duration_seconds" in text:
         return "seconds"
     if "slo:" in text or text.startswith("vector("):
         return of_budget(text)
@@ -150,10 +225,22 @@ def dimension(expression):
     above, _, below = text.partition("\n/\n")
     if below:
         return "seconds" if "_sum{" in above else "share"
-    if "_sum{" in text or "process_cpu_seconds" in text:
-        # Seconds a second: how many at once.
-        return "number"
-    return "per second" if "rate(" in text else "number"
+    # Seconds a second: how many at once.
+    of_seconds = "_sum{" in text or "process_cpu_seconds" in text
+    return "per second" if "rate(" in text and not of_seconds else "number"
+
+
+def constants(text):
+    return set(re.findall(r"vector\(([^)]*)\)", text))
+
+
+def of_limits(text):
+    """Return what limits are, or a part of each service's own: seconds of seconds are a share, errors of a budget how many times."""
+    if "group_left" not in text:
+        return "share" if constants(text) <= BUDGETS else "seconds"
+    of_durations = "histogram_quantile" in text
+    assert constants(text) <= (LATENCIES if of_durations else BUDGETS)
+    return "share" if of_durations else "times"
 
 
 def of_budget(text):
