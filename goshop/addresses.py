@@ -36,7 +36,7 @@ def require_address(url: str, option: str, *, example: str, instead: str) -> Non
     address = parts_of(url)
     # What may hold a secret is not repeated: this line is in a log, and the address would be in every report.
     if address and "@" in address.netloc:
-        raise WrongRequest(f"{option} holds credentials, and is shown in every report: {instead}")
+        raise WrongRequest(f"{option} holds credentials, and is shown in messages and reports: {instead}")
     if address is None or address.query or address.fragment:
         got = "one with an @ in it" if "@" in url else repr(url)
         raise WrongRequest(f"expected an address such as {example} for {option}, got {got}")

@@ -4,7 +4,6 @@ The trace id is structured metadata of a line (or a label, where the pipeline wa
 API: https://grafana.com/docs/loki/latest/reference/loki-http-api/#query-logs-within-a-range-of-time
 """
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -14,6 +13,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from goshop.remote import Names, Remote, shown
+from goshop.trace import log_record
 from slo.links import LOG_STREAM
 from telemetry import conventions as names
 from telemetry.spans import is_trace_id
@@ -135,11 +135,8 @@ def _records(loki: Remote, prefix: str, entries: Iterable[_Entry]) -> Iterator[M
 
 def _record(entry: _Entry) -> Mapping[str, Any]:
     """Return a line as the record that it is; one of another form becomes a record of what Loki knows about it."""
-    try:
-        record = json.loads(entry.line)
-    except (ValueError, RecursionError):
-        record = None
-    if isinstance(record, dict) and isinstance(record.get(names.LOG_TRACE_ID), str):
+    record = log_record(entry.line)
+    if isinstance(record.get(names.LOG_TRACE_ID), str):
         return record
     message, _, rest = entry.line.partition("\n")
     return {

@@ -160,7 +160,7 @@ def connect(url: str, names: Names, environ: Mapping[str, str] = os.environ, *, 
     if not url:
         raise WrongRequest(f"name the {names.what} with {names.option} URL or {names.variable}")
     example = f"https://{names.what.lower()}.example.org"
-    require_address(url, names.option, example=example, instead=names.credentials)
+    require_address(url, f"{names.option} or {names.variable}", example=example, instead=names.credentials)
     headers = _headers(names, environ)
     if "Authorization" in headers:
         tell_unencrypted(url, f"the credentials of {names.what}")

@@ -1,6 +1,7 @@
 """One trace: its spans, its log lines, and what is missing of both."""
 
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -15,6 +16,7 @@ from telemetry.spans import SpanRecord
 _ID: Final = re.compile(r"[0-9a-f]{1,32}")
 # What `traceresponse` and `traceparent` carry (W3C Trace Context, 3.2.2).
 _HEADER: Final = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+_FLAGS: Final = re.compile(r"[0-9a-f]{2}")
 _OK: Final = "OK"
 _SHOWN: Final = 5
 
@@ -70,23 +72,48 @@ def several(prefix: str, found: Sequence[str], where: object) -> str:
 
 
 def missing_spans(spans: Sequence[SpanRecord], lines: Iterable[Mapping[str, Any]]) -> list[Missing]:
-    """Tell which spans are missing: parents, the other side of calls that were answered, and those that logged."""
+    """Tell which spans are missing: parents, the other side of calls that were answered, and sampled ones that logged.
+
+    Nobody can tell a peer whose span is lost from one that writes none.
+    """
     known = {span.span_id for span in spans} | {""}
     tree = TraceTree(spans)
     found = {}
     for span in spans:
         if span.parent_id not in known and not _came_from_outside(span):
             found[span.parent_id] = Missing(span.parent_id, "", f"the parent of {span.service}: {span.name}")
-        if is_call(span) and span.attributes.get(names.RPC_RESPONSE_STATUS_CODE) == _OK and tree.handler(span) is None:
-            place = tree.place(span)
-            found[f"below {span.span_id}"] = Missing(
-                "", place.service, f"the other side of {span.service}: {span.name}"
-            )
+        if was_answered(span) and tree.handler(span) is None:
+            # An HTTP request does not say whose it is.
+            service = tree.place(span).service if is_call(span) else ""
+            found[f"below {span.span_id}"] = Missing("", service, f"the other side of {span.service}: {_asked(span)}")
     for line in lines:
         span_id, service = str(line.get(names.LOG_SPAN_ID, "")), str(line.get(names.LOG_SERVICE, ""))
-        if span_id not in known:
+        if span_id not in known and not is_unsampled(line):
             found[span_id] = Missing(span_id, service, f"logged: {line.get(names.LOG_MESSAGE, '')}")
     return list(found.values())
+
+
+def was_answered(span: SpanRecord) -> bool:
+    """Tell whether a span is the caller's side of a call, RPC or HTTP, that its peer answered."""
+    attributes = span.attributes
+    if is_call(span):
+        return attributes.get(names.RPC_RESPONSE_STATUS_CODE) == _OK
+    return span.kind == "CLIENT" and {names.HTTP_REQUEST_METHOD, names.HTTP_RESPONSE_STATUS_CODE} <= attributes.keys()
+
+
+def is_unsampled(line: Mapping[str, Any]) -> bool:
+    """Tell whether a log line says that its span is not recorded: the last bit of W3C's trace flags is 0."""
+    flags = str(line.get(names.LOG_TRACE_FLAGS, ""))
+    return _FLAGS.fullmatch(flags) is not None and not int(flags, 16) & 1
+
+
+def log_record(line: str) -> dict[str, Any]:
+    """Decode a log line; {} for what is no JSON object. Numbers that JSON does not have (NaN, 1e999) become text."""
+    try:
+        record = json.loads(line, parse_constant=str, parse_float=lambda text: _finite(float(text)))
+    except (ValueError, RecursionError):
+        return {}
+    return record if isinstance(record, dict) else {}
 
 
 def as_json(trace: Trace) -> dict[str, Any]:
@@ -94,7 +121,7 @@ def as_json(trace: Trace) -> dict[str, Any]:
     return {
         "trace_id": trace.trace_id,
         "source": trace.source,
-        "spans": None if trace.spans is None else [asdict(span) for span in trace.spans],
+        "spans": None if trace.spans is None else [_finite(asdict(span)) for span in trace.spans],
         "logs": list(trace.lines),
         "missing": [asdict(missing) for missing in trace.missing],
         "remarks": list(trace.remarks),
@@ -104,7 +131,7 @@ def as_json(trace: Trace) -> dict[str, Any]:
 def print_trace(trace: Trace, *, machine: bool) -> None:
     """Print a trace on stdout."""
     if machine:
-        click.echo(json.dumps(as_json(trace), default=str))
+        click.echo(json.dumps(as_json(trace), default=str, allow_nan=False))
         return
     from goshop import waterfall  # noqa: PLC0415 - rich is for people
 
@@ -119,3 +146,22 @@ def by_start(spans: Iterable[SpanRecord]) -> list[SpanRecord]:
 def _came_from_outside(span: SpanRecord) -> bool:
     """Tell whether a span's parent may be a caller's that is none of ours: k6, a browser, another platform."""
     return span.kind == "SERVER" and names.HTTP_REQUEST_METHOD in span.attributes
+
+
+def _asked(span: SpanRecord) -> str:
+    """Return what a caller asked for; the name of an HTTP span may be its method alone."""
+    template = span.attributes.get(names.URL_TEMPLATE)
+    return f"{span.attributes[names.HTTP_REQUEST_METHOD]} {template}" if template and not is_call(span) else span.name
+
+
+def _finite(value: Any) -> Any:
+    """Return a value as strict JSON can hold it: what is no finite number becomes text."""
+    match value:
+        case float():
+            return value if math.isfinite(value) else str(value)
+        case dict():
+            return {key: _finite(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_finite(item) for item in value]
+        case _:
+            return value

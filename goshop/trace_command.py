@@ -60,9 +60,12 @@ def trace(trace_id: str, folder: Path | None, root: Path, hours: int, *, as_json
         in_files = folder is not None or _was_said("root")
         if in_files and any(urls.values()):
             raise Misuse(f"--run and --dir name files, {_first(urls)} names a store: which one is meant?")
+        named = {} if in_files else _stores(urls, os.environ)
         try:
-            found = _find(trace_id, folder, root, {} if in_files else _stores(urls, os.environ), hours)
-        except (TraceNotFound, WrongRequest) as error:
+            found = _find(trace_id, folder, root, named, hours)
+        except TraceNotFound as error:
+            raise Misuse(f"{error}{_elsewhere(urls, named)}") from None
+        except WrongRequest as error:
             raise Misuse(str(error)) from None
         except RemoteError as error:
             raise Failure(str(error)) from None
@@ -94,6 +97,14 @@ def _stores(urls: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, st
         if urls[said]:
             found[other] = urls[other]
     return found
+
+
+def _elsewhere(urls: Mapping[str, str], named: Mapping[str, str]) -> str:
+    """Say where nobody looked, though nobody said so on the command line: the environment names stores."""
+    variables = [_VARIABLES[name] for name, url in named.items() if url and not urls[name]]
+    if any(urls.values()) or not variables:
+        return ""
+    return f"; as {' and '.join(variables)} named where to look, files of runs were not searched: --dir names them"
 
 
 def _was_said(parameter: str) -> bool:

@@ -1,13 +1,13 @@
 """Traces in the files that runs left: spans/*.otlp and logs/*.log."""
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from goshop.run import RunFolder
-from goshop.trace import Trace, TraceNotFound, by_start, several
+from goshop.trace import Trace, TraceNotFound, log_record, several
+from goshop.trace_remarks import assembled
 from slo.report.foreign import plain
 from telemetry import conventions as names
 from telemetry.spans import SpanRecord, is_trace_id, read_spans
@@ -23,7 +23,10 @@ def find_in_runs(prefix: str, runs: Iterable[RunFolder]) -> Trace:
         if len(found) > 1:
             raise TraceNotFound(several(prefix, found, run.path))
         if found:
-            return Trace(found[0], f"run {plain(run.path)}", by_start(spans[found[0]]), _by_time(lines[found[0]]))
+            trace_id = found[0]
+            without = "no span of this trace was written: only log lines"
+            source = f"run {plain(run.path)}"
+            return assembled(trace_id, source, spans[trace_id], _by_time(lines[trace_id]), without=without)
     raise TraceNotFound(_not_found(prefix, searched))
 
 
@@ -54,11 +57,8 @@ def _lines_of(prefix: str, path: Path) -> Iterator[Mapping[str, Any]]:
 
 def _record(line: str) -> dict[str, Any]:
     """Decode a log line; {} for what is none of ours (a stack trace of the interpreter, half a line of a killed process)."""
-    try:
-        record = json.loads(line)
-    except (ValueError, RecursionError):
-        return {}
-    return record if isinstance(record, dict) and is_trace_id(str(record.get(names.LOG_TRACE_ID))) else {}
+    record = log_record(line)
+    return record if is_trace_id(str(record.get(names.LOG_TRACE_ID))) else {}
 
 
 def _by_time(lines: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

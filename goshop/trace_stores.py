@@ -10,7 +10,8 @@ from goshop import jaeger, loki, tempo
 from goshop.measurement import WrongRequest
 from goshop.remote import Remote, RemoteError, connect
 from goshop.tempo import Found
-from goshop.trace import Trace, TraceNotFound, by_start, several
+from goshop.trace import Trace, TraceNotFound, several
+from goshop.trace_remarks import assembled
 from telemetry import conventions as names
 from telemetry.spans import SpanRecord
 
@@ -65,8 +66,8 @@ def find_in_stores(prefix: str, where: Stores) -> Trace:
             raise search.problems[0]
         know = "do not know it" if where.spans and where.logs else "does not know it"
         raise TraceNotFound(f"no trace {trace_id}: {where.named} {know}{search.period}{search.besides}")
-    remarks = [*dict.fromkeys(search.remarks)]
-    return Trace(trace_id, f"from {where.named}", None if spans is None else by_start(spans), lines, remarks)
+    without = f"{where.spans[0].url if where.spans else ''} has no span of it: only log lines"
+    return assembled(trace_id, f"from {where.named}", spans, lines, remarks=search.remarks, without=without)
 
 
 class _Search:
@@ -108,7 +109,9 @@ class _Search:
     def spans(self, trace_id: str) -> Sequence[SpanRecord] | None:
         """Return the spans; None where nobody could be asked."""
         if self._where.spans is None:
-            self.remarks.append(f"no spans were asked for: name a Tempo with {tempo.NAMES.option}")
+            self.remarks.append(
+                f"no spans were asked for: name a Tempo with {tempo.NAMES.option}, or a Jaeger with {jaeger.NAMES.option}"
+            )
             return None
         store, fetch = self._where.spans
         try:

@@ -17,6 +17,8 @@ from telemetry import conventions as names
 from telemetry.spans import SpanRecord
 
 BAR: Final = 32
+# Levels that are indented.
+DEEPEST: Final = 16
 # Where nobody looks at a window, lines may be long.
 FILE_WIDTH: Final = 160
 COLOURS: Final = ("cyan", "green", "magenta", "blue", "yellow", "bright_cyan", "bright_green", "bright_magenta")
@@ -51,8 +53,6 @@ def print_trace(trace: Trace, console: Console | None = None) -> None:
         out.print(_warning(missing), soft_wrap=True)
     for remark in trace.remarks:
         out.print(Text(f"! {plain(remark)}", "yellow"), soft_wrap=True)
-    if trace.spans is not None and not spans:
-        out.print(Text("! no span of this trace was written: only log lines", "yellow"), soft_wrap=True)
     if trace.lines:
         out.print()
     for line in trace.lines:
@@ -74,7 +74,10 @@ def _title(trace: Trace) -> Text:
     title = Text.assemble(("trace ", "bold"), (plain(trace.trace_id), "bold"))
     if spans:
         services = len({span.service for span in spans})
-        length = max(span.end_ns for span in spans) - min(span.start_ns for span in spans)
+        # What belongs to one request: not what a clock that differs makes of it.
+        roots = TraceTree(spans).roots
+        timed = roots if len(roots) == 1 else spans
+        length = max(span.end_ns for span in timed) - min(span.start_ns for span in timed)
         began = datetime.fromtimestamp(_start(trace), UTC)
         title.append(
             f"  {began:%Y-%m-%d %H:%M:%S.%f} UTC  {_milliseconds(length)}  {len(spans)} spans of {services} services"
@@ -101,12 +104,17 @@ def _waterfall(spans: Sequence[SpanRecord], palette: Mapping[str, str], *, ascii
         colour = "red" if span.status == ERROR else palette[span.service]
         table.add_row(
             Text(plain(span.service), palette[span.service]),
-            Text("  " * depth + _PACKAGE.sub("", plain(span.name)), "red" if span.status == ERROR else ""),
+            Text(_indent(depth) + _PACKAGE.sub("", plain(span.name)), "red" if span.status == ERROR else ""),
             Text(bar(span, begin, end, ascii_only=ascii_only), colour),
             Text(_milliseconds(span.end_ns - span.start_ns)),
             Text(detail(span), "red" if span.status == ERROR else "dim"),
         )
     return table
+
+
+def _indent(depth: int) -> str:
+    """Return what stands before a span's name: deeper than a terminal is wide, the depth as a number."""
+    return "  " * depth if depth <= DEEPEST else f"{'  ' * DEEPEST}[{depth}] "
 
 
 def in_order(spans: Sequence[SpanRecord]) -> Iterator[tuple[int, SpanRecord]]:

@@ -66,7 +66,10 @@ def test_a_host_that_cannot_be_looked_up_does_not_answer(host: str) -> None:
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("https://me:secret@shop.example.org", "--url holds credentials, and is shown in every report: leave them out"),
+        (
+            "https://me:secret@shop.example.org",
+            "--url holds credentials, and is shown in messages and reports: leave them out",
+        ),
         ("https://me:secret@shop.example.org/?key=1", "--url holds credentials"),
         ("https://me:secret@[::1", "expected an address such as https://shop.example.org for --url, got one with an @"),
         ("https://shop.example.org/?key=1", "for --url, got 'https://shop.example.org/?key=1'"),

@@ -111,7 +111,7 @@ def test_without_k6_it_says_so_before_anything_starts(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--prometheus", "nowhere"], "for --prometheus, got 'nowhere'"),
+        (["--prometheus", "nowhere"], "for --prometheus or GOSHOP_PROMETHEUS, got 'nowhere'"),
         (["--history", "slo"], "slo is no file; name another one, or 'none'"),
         (["--baseline", "HEAD", "no-such-gate.yaml"], "no-such-gate.yaml"),
         (["--ignore-budget", " ", "--prometheus", "http://127.0.0.1:1"], "--ignore-budget: say why in words"),

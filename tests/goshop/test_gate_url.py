@@ -157,7 +157,7 @@ def test_where_nothing_answers_no_load_is_started(specification, tmp_path):
             ["--url", "http://127.0.0.1:1", "--script", "README.md", "--fault", "payment.charge=error"],
             "leave out --url",
         ),
-        (["--url", "http://me:secret@127.0.0.1:1"], "--url holds credentials, and is shown in every report"),
+        (["--url", "http://me:secret@127.0.0.1:1"], "--url holds credentials, and is shown in messages and reports"),
         (["--url", "http://127.0.0.1:1", "--script", "README.md", "--env", "NO_SUCH"], "there is no such variable"),
         (["--url", "http://127.0.0.1:1", "--script", "README.md", "--env", "K6_VUS"], "are k6's options"),
         (["--grafana", "grafana"], "expected an address such as https://grafana.example.org for --grafana"),

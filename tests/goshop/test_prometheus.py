@@ -171,7 +171,7 @@ def test_credentials_come_from_the_environment_and_are_in_no_repr(environ, sent)
         ("http://[::1", {}, "expected an address such as"),
         ("http://p:99999", {}, "expected an address such as"),
         ("http://:9090", {}, "expected an address such as"),
-        ("http://me:s3cret@p.example.org", {}, "--prometheus holds credentials"),
+        ("http://me:s3cret@p.example.org", {}, "--prometheus or GOSHOP_PROMETHEUS holds credentials"),
         ("http://p", {"GOSHOP_PROMETHEUS_TOKEN": "s3cret\r\nX: y"}, "characters that no header can have"),
         ("http://p", {"GOSHOP_PROMETHEUS_USER": "me"}, "belong together"),
         (

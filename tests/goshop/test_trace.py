@@ -2,12 +2,9 @@
 
 import io
 import json
-import struct
-from datetime import UTC, datetime
 
 import pytest
 from click.testing import CliRunner
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from rich.console import Console
 
 from goshop import trace as tracing
@@ -15,96 +12,21 @@ from goshop.cli import main
 from goshop.run import RunFolder
 from goshop.waterfall import BAR, bar, detail, in_order, print_trace
 from telemetry import conventions as names
-from telemetry.spans import SpanRecord
-
-TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
-OTHER = "4bf92f35ffffffffffffffffffffffff"
-BEGIN = 1_700_000_000_000_000_000
-MS = 1_000_000
-KINDS = {"INTERNAL": 1, "SERVER": 2, "CLIENT": 3}
-
-
-def span(number, parent, service, name, *, kind="INTERNAL", start=0.0, end=10.0, trace_id=TRACE, **fields: object):
-    return SpanRecord(
-        trace_id,
-        f"{number:016x}",
-        f"{parent:016x}" if parent else "",
-        service,
-        name,
-        kind,
-        BEGIN + int(start * MS),
-        BEGIN + int(end * MS),
-        **fields,
-    )
-
-
-def call(number, parent, service, method, *, status="OK", **fields: object):
-    attributes = {names.RPC_METHOD: method, names.RPC_RESPONSE_STATUS_CODE: status}
-    return span(number, parent, service, method, kind="CLIENT", attributes=attributes, **fields)
-
-
-def entry(number=1, parent=0, **fields: object):
-    attributes = {names.HTTP_REQUEST_METHOD: "GET", names.HTTP_RESPONSE_STATUS_CODE: 200}
-    return span(number, parent, "gateway", "GET /api/products", kind="SERVER", end=100, attributes=attributes, **fields)
-
-
-METHOD = "product.v1.ProductService/SearchProducts"
-SPANS = [
-    entry(),
-    call(2, 1, "gateway", METHOD, start=5, end=95),
-    span(3, 2, "product", METHOD, kind="SERVER", start=10, end=90, attributes={names.RPC_METHOD: METHOD}),
-    span(
-        4,
-        3,
-        "product",
-        "SELECT products",
-        kind="CLIENT",
-        start=20,
-        end=80,
-        attributes={names.DB_COLLECTION_NAME: "products"},
-    ),
-]
-
-
-def log(service, span_number, milliseconds, message, **fields: object):
-    time = datetime.fromtimestamp(BEGIN / 1e9 + milliseconds / 1e3, UTC)
-    return {
-        names.LOG_TIMESTAMP: f"{time:%Y-%m-%dT%H:%M:%S.%f}Z",
-        names.LOG_LEVEL: "info",
-        names.LOG_MESSAGE: message,
-        names.LOG_SERVICE: service,
-        names.LOG_TRACE_ID: TRACE,
-        names.LOG_SPAN_ID: f"{span_number:016x}",
-        **fields,
-    }
-
-
-LINES = [log("product", 3, 85, "found 3"), log("gateway", 1, 1, "first")]
-
-
-def write(run, spans, lines=()):
-    for service in {span.service for span in spans}:
-        request = ExportTraceServiceRequest()
-        resource = request.resource_spans.add()
-        resource.resource.attributes.add(key="service.name").value.string_value = f"goshop-{service}"
-        scope = resource.scope_spans.add()
-        for record in (span for span in spans if span.service == service):
-            _encode(record, scope.spans.add())
-        data = request.SerializeToString()
-        run.span_file(service).write_bytes(struct.pack(">I", len(data)) + data)
-    for line in lines:
-        with run.log(line[names.LOG_SERVICE]).open("a") as file:
-            file.write(json.dumps(line) + "\n")
-
-
-def _encode(record, message):
-    message.trace_id, message.span_id = bytes.fromhex(record.trace_id), bytes.fromhex(record.span_id)
-    message.parent_span_id = bytes.fromhex(record.parent_id)
-    message.name, message.kind = record.name, KINDS[record.kind]
-    message.start_time_unix_nano, message.end_time_unix_nano = record.start_ns, record.end_ns
-    for key, value in record.attributes.items():
-        slot = message.attributes.add(key=key).value
-        setattr(slot, "int_value" if isinstance(value, int) else "string_value", value)
+from tests.goshop.made_traces import (
+    BEGIN,
+    LINES,
+    METHOD,
+    MS,
+    OTHER,
+    SPANS,
+    TRACE,
+    call,
+    entry,
+    log,
+    request,
+    span,
+    write,
+)
 
 
 @pytest.fixture
@@ -204,6 +126,20 @@ def test_machines_get_spans_and_log_lines_as_they_were_written(invoke):
     assert answer["missing"] == []
 
 
+def test_what_no_number_of_json_is_becomes_text(kept, invoke):
+    with kept.log("product").open("a") as file:
+        file.write(f'{{"trace_id": "{TRACE}", "a": NaN, "b": [-Infinity, 1e999, 1.5]}}\n')
+    spans = [entry(attributes={"x": float("nan"), "y": float("inf"), "z": 0.5})]
+    write(kept, spans)
+
+    def refuse(constant):
+        raise AssertionError(constant)
+
+    answer = json.loads(invoke(TRACE, "--json").stdout, parse_constant=refuse)
+    assert {"a": "NaN", "b": ["-Infinity", "inf", 1.5], "trace_id": TRACE} in answer["logs"]
+    assert {"x": "nan", "y": "inf", "z": 0.5} in [span["attributes"] for span in answer["spans"]]
+
+
 def test_half_a_line_of_a_killed_service_and_foreign_lines_are_passed_by(kept, invoke):
     with kept.log("product").open("a") as file:
         file.write(f'Traceback {TRACE}\n["{TRACE}"]\n{{"message": "{TRACE}"}}\n{{"trace_id": "{TRACE}", "mess')
@@ -245,10 +181,18 @@ def test_a_caller_outside_the_shop_is_not_missing():
     assert tracing.missing_spans([entry(parent=99)], []) == []
 
 
-def test_a_trace_that_left_only_log_lines_is_shown_with_a_warning():
-    shown = drawn([], LINES[1:])
-    assert "only log lines" in shown
-    assert "first" in shown
+def test_a_request_that_was_answered_by_a_service_whose_spans_are_gone_is_noticed():
+    [missing] = tracing.missing_spans([request()], [])
+    assert (missing.span_id, missing.service) == ("", "")
+    assert missing.reason == "the other side of k6: GET /api/products/{id}"
+    assert tracing.missing_spans([request(), entry(2, 1)], []) == []
+    assert tracing.missing_spans([request(status=None)], []) == []
+
+
+def test_a_line_that_says_that_its_span_is_not_recorded_misses_none():
+    lines = [log("payment", 77, 5, "charged", **{names.LOG_TRACE_FLAGS: flags}) for flags in ("00", "02")]
+    assert tracing.missing_spans(SPANS, lines) == []
+    assert len(tracing.missing_spans(SPANS, [log("payment", 77, 5, "x", **{names.LOG_TRACE_FLAGS: "01"})])) == 1
 
 
 def test_foreign_text_cannot_drive_the_terminal():
@@ -283,6 +227,18 @@ def test_spans_in_a_circle_and_very_deep_traces_are_drawn_whole():
     assert max(depth for depth, _ in in_order(deep)) == 4999
 
 
+def test_what_is_very_deep_is_indented_no_further():
+    shown = drawn([span(n, n - 1, "a", "x") for n in range(1, 501)])
+    assert "[499] x" in shown
+    assert len(shown) < 500 * 250
+
+
+def test_a_trace_lasts_as_long_as_its_root():
+    late = span(5, 3, "product", "x", start=3_000, end=3_010)
+    assert "100.0 ms  5 spans" in drawn([*SPANS, late])
+    assert "3000.0 ms  2 spans" in drawn([SPANS[2], span(6, 5, "product", "x", start=3_000, end=3_010)])
+
+
 @pytest.mark.parametrize(
     ("start", "end", "expected"),
     [
@@ -303,3 +259,10 @@ def test_bars_need_no_unicode():
 def test_a_failed_span_says_its_error():
     record = span(1, 0, "a", "x", status="ERROR", status_message="away", attributes={names.ERROR_TYPE: "57P05"})
     assert detail(record) == "error 57P05, ERROR away"
+
+
+def test_a_trace_that_left_only_log_lines_is_shown_with_a_warning(tmp_path, invoke):
+    write(RunFolder.create(tmp_path), [], LINES[1:])
+    shown = invoke(TRACE).stdout
+    assert "! no span of this trace was written: only log lines" in shown
+    assert "first" in shown

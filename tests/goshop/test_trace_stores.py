@@ -270,7 +270,7 @@ def test_the_beginning_of_an_id_is_looked_up_in_loki(trace):
         result = trace(TRACE[:8], "--loki", logs, "--json")
     found = json.loads(result.stdout)
     assert (found["trace_id"], found["spans"], len(found["logs"])) == (TRACE, None, 1)
-    assert found["remarks"] == ["no spans were asked for: name a Tempo with --tempo"]
+    assert found["remarks"] == ["no spans were asked for: name a Tempo with --tempo, or a Jaeger with --jaeger"]
     assert found["missing"] == []
 
 
@@ -344,14 +344,15 @@ def test_lines_are_shown_though_tempo_is_away_and_nothing_is_called_missing(trac
     assert "hello" in result.stdout
     assert f"! no spans: nothing answers at http://127.0.0.1:{port}: " in result.stdout
     assert "missing" not in result.stdout
-    assert "was written" not in result.stdout
+    assert "has no span" not in result.stdout
 
 
-def test_lines_without_spans_in_a_tempo_that_answers_are_a_trace_whose_spans_are_lost(trace):
+def test_lines_without_spans_in_a_tempo_that_answers_are_a_trace_that_it_has_no_span_of(trace):
     with a_tempo(JSON, UNKNOWN) as spans, now_loki() as logs:
         result = trace(TRACE, "--tempo", spans, "--loki", logs)
     assert result.exit_code == 0
-    assert "! no span of this trace was written: only log lines" in result.stdout
+    assert f"! {spans} has no span of it: only log lines" in result.stdout
+    assert "was written" not in result.stdout
 
 
 def test_where_a_store_is_away_and_the_other_knows_nothing_nobody_can_tell(trace):
@@ -401,8 +402,8 @@ def test_credentials_and_tenant_come_from_the_environment(trace):
         ([], {"TEMPO_URL": "http://t", "JAEGER_URL": "http://j"}, "which one has the spans?"),
         (["--tempo", "http://t", "--run", "x"], {}, "--tempo names a store: which one is meant?"),
         (["--loki", "http://l", "--dir", "x"], {}, "--loki names a store: which one is meant?"),
-        (["--tempo", "tempo:3200"], {}, "expected an address such as https://tempo.example.org for --tempo"),
-        (["--loki", "http://me:s3cret@l"], {}, "--loki holds credentials"),
+        (["--tempo", "tempo:3200"], {}, "expected an address such as https://tempo.example.org for --tempo or"),
+        (["--loki", "http://me:s3cret@l"], {}, "--loki or LOKI_URL holds credentials, and is shown in messages"),
         (["--loki", "http://l"], {"LOKI_TENANT": "a\r\nb"}, "LOKI_TENANT holds characters that no header can have"),
     ],
 )
@@ -417,6 +418,14 @@ def test_files_that_were_named_win_over_the_stores_of_the_environment(trace, tmp
     result = trace(TRACE, "--dir", str(tmp_path), TEMPO_URL="http://127.0.0.1:1")
     assert result.exit_code == 2
     assert "there is no run yet" in result.stderr
+
+
+def test_where_only_the_environment_names_a_store_it_is_said_that_no_files_were_searched(trace):
+    with a_tempo(JSON, UNKNOWN) as spans:
+        named, said = trace(TRACE, TEMPO_URL=spans), trace(TRACE, "--tempo", spans)
+    assert named.exit_code == said.exit_code == 2
+    assert "as TEMPO_URL named where to look, files of runs were not searched: --dir names them" in named.stderr
+    assert "files" not in said.stderr
 
 
 def test_a_store_that_was_named_takes_the_place_of_the_environment_s_other_one(trace):
