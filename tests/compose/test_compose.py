@@ -55,6 +55,15 @@ def test_an_image_is_pinned_to_a_version(name):
     assert re.fullmatch(r"[a-z0-9/.-]+:v?\d+\.\d+(\.\d+)?(-[a-z0-9]+)?(@sha256:[0-9a-f]{64})?", image)
 
 
+def test_our_image_is_built_here_once_and_never_fetched():
+    ours = {name: service for name, service in services().items() if service["image"].startswith("goshop:")}
+    assert ours.keys() == {*SHOP, ONCE}
+    assert {name: service["pull_policy"] for name, service in ours.items()} == dict.fromkeys(SHOP, "never") | {
+        ONCE: "build"
+    }
+    assert [name for name, service in services().items() if "build" in service] == [ONCE]
+
+
 @pytest.mark.parametrize("name", SERVERS)
 def test_a_server_says_whether_it_is_well_without_help_of_a_shell_that_it_may_not_have(name):
     check = services()[name]["healthcheck"]
