@@ -1,10 +1,10 @@
 """The load's own part of each trace: a CLIENT span for every request that k6 sent, the parent of the gateway's.
 
 k6 writes no spans. Its script makes the root span's id from the trace's (k6/trace.js), so that the span can be written
-afterwards, from the sample. Attributes: https://opentelemetry.io/docs/specs/semconv/http/http-spans/#http-client-span
+afterwards, from the sample. Attributes: https://opentelemetry.io/docs/specs/semconv/http/http-spans/#http-client-span, but for `url.full`,
+which is required there: k6's samples have the template of the path alone, as its metrics do. The gateway's span below has `url.path`.
 """
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
@@ -21,6 +21,7 @@ from loadtests.samples import Sample
 from telemetry import conventions as c
 from telemetry import otlp
 from telemetry.file_exporter import FileExporter
+from telemetry.spans import is_trace_id
 
 # Spans, of some 300 bytes each: a collector takes as many at once.
 BATCH: Final = 2_000
@@ -29,7 +30,6 @@ WRITE_SECONDS: Final = 5.0
 _CLIENT_ERROR: Final = 400
 # k6 says when a request began in whole ms.
 _WHOLE: Final = 0.001
-_TRACE_ID: Final = re.compile(r"[0-9a-f]{32}")
 _PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -57,7 +57,7 @@ def client_spans(load: LoadRun) -> Iterator[bytes]:
     server = _server(load.url)
     repeated = _repeated(load.samples)
     for index, sample in enumerate(load.samples):
-        if sample.trace_id not in repeated and _TRACE_ID.fullmatch(sample.trace_id):
+        if sample.trace_id not in repeated and is_trace_id(sample.trace_id):
             yield _span(sample, _begin(load, index), load.ends[index], server)
     for indices in repeated.values():
         begin, end = min(_begin(load, index) for index in indices), max(load.ends[index] for index in indices)
@@ -83,7 +83,7 @@ def _repeated(samples: Sequence[Sample]) -> dict[str, list[int]]:
     often = Counter(sample.trace_id for sample in samples)
     found: defaultdict[str, list[int]] = defaultdict(list)
     for index, sample in enumerate(samples if often.total() > len(often) else ()):
-        if often[sample.trace_id] > 1 and _TRACE_ID.fullmatch(sample.trace_id):
+        if often[sample.trace_id] > 1 and is_trace_id(sample.trace_id):
             found[sample.trace_id].append(index)
     return found
 

@@ -9,11 +9,12 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
-from urllib.parse import quote, urlencode
+from urllib.parse import parse_qs, quote, urlencode
 
 from slo.gates import Gate
 from slo.verdict import Link, Traces
 from telemetry import conventions as names
+from telemetry.spans import is_trace_id
 
 TEMPO: Final = "tempo"
 LOKI: Final = "loki"
@@ -56,10 +57,14 @@ def _links(site: str, gate: Gate, traces: Traces, span: Mapping[str, str]) -> It
 
 
 def _named(traces: Traces) -> dict[str, str]:
-    """Return what to call each trace; one that failed slowly has failed."""
+    """Return what to call each trace; one that failed slowly has failed.
+
+    A script of one's own may call its requests anything: what is no id is part of no query.
+    """
     slow = dict.fromkeys(traces.slowest[:MOST_TRACES], "a slow request")
     failed = dict.fromkeys(traces.failed[:MOST_TRACES], "a failed request")
-    return failed | {trace_id: title for trace_id, title in slow.items() if trace_id not in failed}
+    # Those that failed stay in front.
+    return {trace_id: title for trace_id, title in (failed | slow | failed).items() if is_trace_id(trace_id)}
 
 
 def _dashboards(named: Sequence[str]) -> Iterator[str]:
@@ -72,7 +77,11 @@ def _dashboards(named: Sequence[str]) -> Iterator[str]:
 
 
 def _dashboard_title(dashboard: str) -> str:
-    return f"dashboard {dashboard.rpartition('/')[2]}"
+    """Return a dashboard's uid (https://…/d/UID/its-name), and the service that it is asked to show."""
+    path, _, query = dashboard.partition("#")[0].partition("?")
+    uid = path.partition("/d/")[2].partition("/")[0] or path.rpartition("/")[2]
+    service = next(iter(parse_qs(query).get("var-service", [])), "")
+    return f"dashboard {uid} of {service}" if service else f"dashboard {uid}"
 
 
 def _dashboard(site: str, dashboard: str, span: Mapping[str, str]) -> str:

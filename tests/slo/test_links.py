@@ -5,6 +5,7 @@ from dataclasses import replace
 from html import escape
 from urllib.parse import parse_qs, urlsplit
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -61,6 +62,25 @@ def test_logs_are_the_errors_of_the_run_and_the_lines_of_each_trace(gate):
     ]
     assert {(found["datasource"], found["queries"][0]["datasource"]["type"]) for found in panes} == {("loki", "loki")}
     assert all(found["range"] == SPAN for found in panes)
+
+
+def test_what_a_script_says_in_the_place_of_an_id_is_part_of_no_query(gate):
+    found = links(gate, Traces(slowest=('ab" or "x', "A" * 32, "a" * 33), failed=("c" * 32, "")))
+    assert {link.trace_id for link in found} == {"", "c" * 32}
+    assert not any("%20or%20" in link.url or "A" * 32 in link.url for link in found)
+
+
+@pytest.mark.parametrize(
+    ("dashboard", "title"),
+    [
+        ("/d/goshop-service?var-service=gateway", "dashboard goshop-service of gateway"),
+        ("/d/goshop-slo", "dashboard goshop-slo"),
+        ("https://g.example.org/team/d/abc/my-page?orgId=1&var-service=a%20b#x", "dashboard abc of a b"),
+        ("https://g.example.org/dashboards", "dashboard dashboards"),
+    ],
+)
+def test_a_dashboard_is_called_by_its_uid_and_the_service_that_it_shows(gate, dashboard, title):
+    assert links(replace(gate, dashboards=(dashboard,)))[0].title == title
 
 
 def test_of_many_traces_some_are_linked_and_none_twice(gate):
