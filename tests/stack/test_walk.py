@@ -7,8 +7,8 @@ burst, a dead service and a full connection pool.
 import json
 import re
 import shlex
-from collections.abc import Callable
-from dataclasses import dataclass
+import subprocess
+import sys
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -21,7 +21,9 @@ from tests.dashboards.boards import BOARDS
 from tests.runbooks import FOLDER, ROOT, commands, logql, promql
 from tests.stack.not_run import say_not_run
 from tests.stack.prometheus import eventually
-from tests.stack.walking import EVERY, Stage, Walk, Watching, staged, walked
+from tests.stack.struck import BY_ALERT, FAULTS, INJECTED, Fault, Look
+from tests.stack.walking import EVERY, Walk, Watching, staged, walked
+from tests.tour import blocks
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -31,120 +33,6 @@ FEWEST_BAD = 5
 # A scrape and two evaluations, and as much again for a busy machine.
 LATE_SECONDS = 6 * EVERY
 ARRIVES_SECONDS = 20.0
-
-
-@dataclass(frozen=True)
-class Look:
-    """A panel that shows the fault: a query (`ref`) beyond `limit`, which is a number or another query, for what has `labels`."""
-
-    board: str
-    panel: str
-    limit: float | str
-    ref: str = "A"
-    service: str = ""
-    labels: tuple[tuple[str, str], ...] = ()
-
-
-@dataclass(frozen=True)
-class Confirm:
-    """A command of a runbook's page, by what is in its query, and what its first answer must be."""
-
-    page: str
-    query: str
-    labels: tuple[tuple[str, str], ...] = ()
-    least: float = 0.0
-    most: float = float("inf")
-
-
-@dataclass(frozen=True)
-class Fault:
-    """What strikes, whose alert fires, where it is seen, and where the trace must lead: a service's span."""
-
-    name: str
-    alert: str
-    service: str
-    strike: Callable[[Stage], None]
-    heal: Callable[[Stage], None]
-    first: Look
-    then: Look
-    span: tuple[str, str]
-    confirms: tuple[Confirm, ...]
-
-
-FAULTS = (
-    Fault(
-        "slow-statement",
-        "OrderLatencyFastBurn",
-        "order",
-        lambda stage: stage.arm("order"),
-        lambda stage: stage.shop.restart("order"),
-        Look("goshop-service", "Duration", "D", ref="C"),
-        Look(
-            "goshop-slow-queries",
-            "Slow statements per minute",
-            10.0,
-            labels=(("operation", "INSERT"), ("table", "orders")),
-        ),
-        ("order", "INSERT orders"),
-        (
-            Confirm("order-latency", "rpc_server_duration_seconds_bucket", (("rpc_method", "PlaceOrder"),), least=0.5),
-            Confirm("order-latency", "db_query_duration", (("operation", "INSERT"), ("table", "orders")), least=0.5),
-            Confirm("order-latency", "db_pool_wait", most=0.5),
-        ),
-    ),
-    Fault(
-        "error-burst",
-        "ProductAvailabilityOutage",
-        "product",
-        lambda stage: stage.arm("product"),
-        lambda stage: stage.shop.restart("product"),
-        Look("goshop-service", "Errors", "B"),
-        Look("goshop-errors", "Top 5 endpoints by error rate", 0.5, labels=(("endpoint", "SearchProducts"),)),
-        ("product", "SELECT products"),
-        (
-            Confirm("product-availability", "rpc_method, rpc_status_code", (("rpc_method", "SearchProducts"),)),
-            Confirm("product-availability", "db_query_errors_total", (("operation", "SELECT"),)),
-        ),
-    ),
-    Fault(
-        "dead-service",
-        "OrderAvailabilityOutage",
-        "order",
-        lambda stage: stage.shop.kill("payment"),
-        lambda stage: stage.shop.restart("payment"),
-        Look("goshop-service", "Errors", "B"),
-        Look(
-            "goshop-dependencies",
-            "gRPC: errors",
-            0.5,
-            service="order",
-            labels=(("rpc_service", "payment.v1.PaymentService"), ("rpc_method", "Charge")),
-        ),
-        ("order", "payment.v1.PaymentService/Charge"),
-        (
-            Confirm("order-availability", "rpc_method, rpc_status_code", (("rpc_status_code", "UNAVAILABLE"),)),
-            Confirm("order-availability", "rpc_service, rpc_method", (("rpc_service", "payment.v1.PaymentService"),)),
-            # Where that page leads on to.
-            Confirm("payment-availability", "up{", most=0.0),
-        ),
-    ),
-    Fault(
-        "full-pool",
-        "PaymentAvailabilityOutage",
-        "payment",
-        lambda stage: stage.arm("payment"),
-        lambda stage: stage.shop.restart("payment"),
-        Look("goshop-service", "Errors", "B"),
-        Look("goshop-pools", "In use, of all there may be", 0.99),
-        ("payment", "pool.acquire"),
-        (
-            Confirm("payment-availability", "rpc_method, rpc_status_code", (("rpc_status_code", "UNAVAILABLE"),)),
-            Confirm("payment-availability", "db_pool_connections", (("state", "used"),), least=8.0),
-        ),
-    ),
-)
-INJECTED = "order.insert=delay:900ms,product.search=error,payment.pool=leak"
-BY_ALERT = {fault.alert: fault for fault in FAULTS}
 
 
 @pytest.fixture(scope="module")
@@ -282,6 +170,35 @@ def test_the_runbooks_commands_confirm_it(walk: Walk, fault: Fault):
         said = found[:1] if query.startswith(("topk", "sort_desc")) else found
         values = [float(each["value"][1]) for each in said if each["metric"].items() >= dict(confirm.labels).items()]
         assert any(confirm.least <= value <= confirm.most for value in values), (query, found)
+
+
+def test_the_tours_commands_lead_from_a_point_to_the_request(walk: Walk, fault: Fault):
+    """docs/tour.md, step 5: as it stands there for a dead payment, with its own points for the others."""
+    [block] = [block for block in blocks("With Docker") if "query_exemplars" in block]
+    if fault.name != "dead-service":
+        points = f'{walk.slo.sli.everything.metric.removesuffix("_count")}_bucket{{service="{fault.service}"}}'
+        block = re.sub(r"POINTS='[^']+'", lambda _: f"POINTS='{points}'", block)
+    stage = walk.stage
+    for said, here in (
+        ("http://127.0.0.1:9090", stage.prometheus.url),
+        ("--tempo http://127.0.0.1:3200", f"--jaeger {stage.jaeger.url}"),
+        ("http://127.0.0.1:3100", stage.loki.url),
+    ):
+        assert said in block
+        block = block.replace(said, here)
+    goshop = f'goshop() {{ "{sys.executable}" -m goshop "$@"; }}\n'
+    done = subprocess.run(
+        ["bash", "-c", f'{goshop}{block}echo "$TRACE_ID"'],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    trace_id = done.stdout.splitlines()[-1]
+    assert re.fullmatch(r"[0-9a-f]{32}", trace_id), done.stderr
+    assert done.stdout.startswith(f"trace {trace_id}"), done.stderr
+    assert fault.service in done.stdout
 
 
 def test_the_way_by_clicks_is_not_walked_here(pytestconfig):
