@@ -268,7 +268,7 @@ cdef class RequestCore:
 
     cdef int started_answer(self, dict message) except -1:
         status = get(message, "status")
-        if not self.status and isinstance(status, int) and status >= FINAL:
+        if not self.status and not self.disconnected and isinstance(status, int) and status >= FINAL:
             self.status = int(status)
             self._trailers = bool(get(message, "trailers"))
         return 0

@@ -134,9 +134,10 @@ class RequestRecord(FastSpan):
             await self._send(message)
         else:
             await self._send({**message, "headers": headers})
-        # Only now: what the server refuses (an invalid header, a second start) has reached nobody.
+        # Only now: what the server refuses (an invalid header, a second start) has reached nobody; nor has what a client that
+        # has left is sent, a framework's 500 for half a body for instance.
         status = message.get("status")
-        if not self.status and isinstance(status, int) and status >= FINAL:
+        if not self.status and not self.disconnected and isinstance(status, int) and status >= FINAL:
             self.status = int(status)
             self._trailers = bool(message.get("trailers", False))
 

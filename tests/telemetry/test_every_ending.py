@@ -92,6 +92,9 @@ PLAYS: dict[str, tuple[Play, ...]] = {
         Play((GONE,)),
         Play((start(), PART, GONE, LOST)),
         Play((GONE, LOST)),
+        Play((start(), PART, GONE, LAST)),
+        # What a framework says of half a body.
+        Play((GONE, start(500), LAST)),
     ),
     "the application returned before the end": (Play((start(),)), Play(()), Play((start(), PART))),
     "cancelled (the server stops)": (Play((start(), PART, STOP), error=CANCELLED), Play((STOP,), error=CANCELLED)),
