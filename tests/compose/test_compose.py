@@ -13,9 +13,10 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from app import config
+from app import config, rpc_keys
 from goshop import embedded
 from goshop.processes import wait_until
+from loadtests.profiles import MIX
 from tests.compose.model import COMPOSE, FILES, ONCE, ROOT, SHOP, filled, read, services, size
 
 GIGABYTE = 10**9
@@ -95,6 +96,42 @@ def test_only_services_reach_the_databases():
         "postgres",
         "redis",
     }
+
+
+def test_who_shares_a_network_with_a_service_is_known():
+    networks = {name: set(service.get("networks", [])) for name, service in services().items()}
+    near = {name for name in networks if name not in SHOP and networks[name] & {"shop", "data"}}
+    assert near == {"postgres", "redis", "prometheus", "tempo"}
+    # The gateway's alone, as its port is published.
+    assert {name for name in SHOP if "edge" in networks[name]} == {"gateway"}
+    beside_it = {name for name in networks if name not in SHOP and "edge" in networks[name]} - near
+    assert beside_it == {"alertmanager", "loki", "grafana"}
+    said = (COMPOSE / "README.md").read_text()
+    called = {"postgres": "PostgreSQL", "redis": "Valkey"}
+    assert [name for name in near | beside_it if called.get(name, name.capitalize()) not in said] == []
+
+
+@pytest.mark.parametrize("name", SHOP)
+def test_a_service_has_its_own_key_for_tls_and_no_other(name):
+    service = services()[name]
+    mounted = [mount for mount in service["volumes"] if mount.startswith("tls-")]
+    assert mounted == [f"tls-{name}:/run/secrets/goshop-tls:ro"]
+    tls = config.load("staging", environ={k: filled(v, PASSWORDS) for k, v in service["environment"].items()}).rpc.tls
+    assert [tls.certificate, tls.key, tls.authority] == [
+        f"/run/secrets/goshop-tls/{file}" for file in (rpc_keys.CERTIFICATE, rpc_keys.KEY, rpc_keys.AUTHORITY)
+    ]
+    assert f"tls-{name}:/run/secrets/goshop-tls/{name}" in services()[ONCE]["volumes"]
+    assert f"/run/secrets/goshop-tls/{name}" in stages()[-1]
+
+
+def test_the_gateway_keeps_its_spans_for_a_minute_without_tempo():
+    # As a run's spans were: its own, the rate limit's and the call's; twice as many calls where it asks twice.
+    spans = {"search": 3, "product": 3, "order_create": 3, "order_read": 5, "login": 7}
+    assert spans.keys() == MIX.keys()
+    a_request = sum(MIX[name] * spans[name] for name in MIX) / sum(MIX.values())
+    seconds = int(services()["gateway"]["environment"]["OTEL_BSP_MAX_QUEUE_SIZE"]) / (200 * a_request)
+    assert seconds >= 75
+    assert f"{seconds:.0f} s at 200 requests/s" in FILES[0].read_text()
 
 
 def test_every_volume_is_declared_and_what_is_mounted_from_here_is_there_and_read_only():
