@@ -7,7 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from goshop.cli import main
 from goshop.run import RunFolder
 from tests.goshop.beside import run_all as run_all_beside
 from tests.goshop.plain import answers, run_all
@@ -81,3 +83,14 @@ def _belongs(entry, path):
         said = (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes()
         return path.encode() in said or str((entry / "cwd").readlink()).startswith(path)
     return False
+
+
+@pytest.fixture
+def trace():
+    """Run `goshop trace` with an environment that names no store."""
+
+    def run(*arguments: str, **environ: str):
+        named = {"TEMPO_URL": None, "JAEGER_URL": None, "LOKI_URL": None, **environ}
+        return CliRunner().invoke(main, ["trace", *arguments], env=named)
+
+    return run
