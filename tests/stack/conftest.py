@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.backends.build import COMMANDS, NotBuiltError, built
+from tests.backends.build import COMMANDS, NotBuiltError, NotFetchedError, built
 from tests.stack import jaeger as jaegers
 from tests.stack import loki as lokis
 from tests.stack import observed as observing
@@ -28,8 +28,11 @@ from tests.stack.shop_story import Story, told
 
 # Taken out: services that a test starts would refuse it as a setting that there is not.
 WANTED = os.environ.pop("GOSHOP_STACK", "")
+# With this value what could not be fetched is said, and no failure; what does not build is one all the same.
+REACHABLE = "reachable"
 NOT_RUN = 1
-reasons = pytest.StashKey[dict[str, str]]()
+reasons = pytest.StashKey[dict[str, NotBuiltError]]()
+made = pytest.StashKey[dict[str, Path]]()
 
 
 def pytest_ignore_collect() -> bool | None:
@@ -37,7 +40,12 @@ def pytest_ignore_collect() -> bool | None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "asks_for(*commands): commands of tests.backends that a test asks for as it runs"
+    )
+    config.addinivalue_line("markers", "docker: needs a Docker Engine, pulls images and builds one: minutes")
     config.stash[reasons] = {}
+    config.stash[made] = {}
     config.stash[ELSEWHERE] = {}
 
 
@@ -179,31 +187,46 @@ def _command(name: str, config: pytest.Config) -> Path:
         return Path(named)
     if name in config.stash[reasons]:
         pytest.skip(f"{name} was not built: {config.stash[reasons][name]}")
-    return built(name)
+    # Never here: it takes minutes, and a test has a time-out.
+    assert name in config.stash[made], f"mark the test: @pytest.mark.asks_for({name!r})"
+    return config.stash[made][name]
 
 
 def _named(name: str) -> str | None:
     return os.environ.get(name.upper().replace("-", "_"))
 
 
+def _asked(item: pytest.Item) -> set[str]:
+    """Return the commands that a test asks for: by its fixtures, or by a mark where it chooses among them as it runs."""
+    fixtures = {name.removesuffix("_command").replace("_", "-") for name in getattr(item, "fixturenames", ())}
+    marked = {name for mark in item.iter_markers("asks_for") for name in mark.args}
+    assert marked <= COMMANDS.keys()
+    return (fixtures | marked) & COMMANDS.keys()
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Build what the tests ask for before the first of them: the minutes that this takes are not in a test's time-out."""
-    asked = {name.removesuffix("_command") for item in session.items for name in getattr(item, "fixturenames", ())}
-    for name in sorted({name.replace("_", "-") for name in asked} & COMMANDS.keys()):
+    """Build what the tests ask for before the first of them: the minutes that this takes are in no test's time-out."""
+    for name in sorted({name for item in session.items for name in _asked(item)}):
         if session.config.option.collectonly or _named(name):
             continue
         try:
-            built(name)
+            session.config.stash[made][name] = built(name)
         except NotBuiltError as error:
-            session.config.stash[reasons][name] = str(error)
+            session.config.stash[reasons][name] = error
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    if session.config.stash[reasons] and exitstatus == pytest.ExitCode.OK:
+    failed = [
+        error
+        for error in session.config.stash[reasons].values()
+        if not (WANTED == REACHABLE and isinstance(error, NotFetchedError))
+    ]
+    if failed and exitstatus == pytest.ExitCode.OK:
         session.exitstatus = NOT_RUN
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    for name, reason in (config.stash[reasons] | config.stash[ELSEWHERE]).items():
+    not_built = {name: str(error) for name, error in config.stash[reasons].items()}
+    for name, reason in (not_built | config.stash[ELSEWHERE]).items():
         terminalreporter.section(f"NOT RUN: {name}", red=True)
         terminalreporter.line(reason)

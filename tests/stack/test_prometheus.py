@@ -1,12 +1,8 @@
 """The Prometheus that other tests ask: the pinned one, with a past of its own, and honest about what is wrong."""
 
-import os
-import subprocess
-
 import pytest
 
 from goshop.processes import StartError
-from tests.backends.build import COMMANDS
 from tests.stack.prometheus import CONFIG, QueryError, backfill, blocks, eventually
 
 HOUR = 3600
@@ -17,15 +13,6 @@ RULE = "groups: [{name: g, rules: [{record: 'job:x:rate5m', expr: 'sum(rate(x_to
 def counted(hours):
     samples = "".join(f"x_total {60 * minute} {START + 60 * minute}\n" for minute in range(60 * hours))
     return f"# TYPE x counter\n{samples}# EOF\n"
-
-
-@pytest.mark.parametrize("name", sorted(COMMANDS))
-def test_the_commands_say_that_they_are_the_pinned_version(name, request):
-    if os.environ.get(name.upper()):
-        pytest.skip(f"${name.upper()} names another")
-    command = request.getfixturevalue(name)
-    said = subprocess.run([command, "--version"], capture_output=True, text=True, check=True, timeout=60).stdout
-    assert said.startswith(f"{name}, version {COMMANDS[name].version} ")
 
 
 def test_a_prometheus_has_the_past_that_a_test_gives_it(start_prometheus, promtool, tmp_path):

@@ -15,6 +15,8 @@ from tests.stack.not_run import say_not_run
 from tests.stack.observed import Customer, Observed, exporting, trace_id
 from tests.stack.prometheus import eventually
 
+# Asked for where the store is chosen.
+pytestmark = pytest.mark.asks_for("jaeger", "loki", "promtail")
 ARRIVES_SECONDS = 20.0
 EVERYWHERE = {"gateway", "order", "product", "payment"}
 

@@ -16,6 +16,8 @@ from tests.stack.observed import Customer, Observed, exporting, trace_id
 from tests.stack.prometheus import eventually
 from tests.stack.traces import Read, Span
 
+# Asked for where the store is chosen.
+pytestmark = pytest.mark.asks_for("jaeger", "loki", "promtail")
 RECORDED = Path(__file__).parents[1] / "goshop" / "recorded" / "tempo-3.0.3"
 ARRIVES_SECONDS = 20.0
 # The caller's own span, which is in no store of ours.
