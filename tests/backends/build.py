@@ -20,7 +20,7 @@ from typing import Final
 
 HERE: Final = Path(__file__).parent
 BOUND: Final = 1800
-FAILED, NOT_FETCHED = 1, 3
+FAILED, NOT_FETCHED, NONE_FETCHED = 1, 3, 4
 # What Go says of a module that it could not get; one that is not what go.sum says is another matter.
 _UNREACHABLE: Final = re.compile(r'Get "https?://|reading https?://|module lookup disabled by GOPROXY=off')
 
@@ -155,16 +155,28 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 def main() -> None:
-    """Build what is named, or everything; exits with 3 where the modules could not be fetched, with 1 for any other failure."""
+    """Build what is named, or everything, each whatever became of the others.
+
+    Exits with 1 when one does not build, with 3 when modules of some could not be fetched, with 4 when those of none could.
+    """
     names = sys.argv[1:] or [*COMMANDS]
     if unknown := [name for name in names if name not in COMMANDS]:
         sys.exit(f"{', '.join(unknown)}: no such command; there are {', '.join(COMMANDS)}")
-    for name in names:
-        try:
-            sys.stdout.write(f"{built(name)}\n")
-        except NotBuiltError as error:
-            sys.stderr.write(f"{name}: {error}\n")
-            sys.exit(NOT_FETCHED if isinstance(error, NotFetchedError) else FAILED)
+    errors = [error for name in names if (error := _tried(name))]
+    if not all(isinstance(error, NotFetchedError) for error in errors):
+        sys.exit(FAILED)
+    if errors:
+        sys.exit(NONE_FETCHED if len(errors) == len(names) else NOT_FETCHED)
+
+
+def _tried(name: str) -> NotBuiltError | None:
+    """Print where a command is, or say why it is not."""
+    try:
+        sys.stdout.write(f"{built(name)}\n")
+    except NotBuiltError as error:
+        sys.stderr.write(f"{name}: {error}\n")
+        return error
+    return None
 
 
 if __name__ == "__main__":

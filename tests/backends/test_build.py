@@ -59,12 +59,29 @@ UNREACHABLE = 'go: github.com/pkg/errors@v0.9.1: Get "https://proxy.example/gith
 TAMPERED = "verifying github.com/pkg/errors@v0.9.1: checksum mismatch\n\tSECURITY ERROR"
 
 
-@pytest.mark.parametrize(("said", "code"), [(UNREACHABLE, 3), (TAMPERED, 1), ("main.go:1:1: syntax error", 1)])
+@pytest.mark.parametrize(("said", "code"), [(UNREACHABLE, 4), (TAMPERED, 1), ("main.go:1:1: syntax error", 1)])
 def test_only_modules_that_cannot_be_fetched_are_told_from_what_is_wrong(tmp_path: Path, said: str, code: int) -> None:
     script = f"[ \"$1\" = env ] && echo go1.99 && exit\ncat >&2 <<'END'\n{said}\nEND\nexit 1"
     done = run("promtool", PATH=a_go(tmp_path, script), XDG_CACHE_HOME=str(tmp_path))
     assert done.returncode == code
     assert said in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("said", "code"), [(UNREACHABLE, build.NOT_FETCHED), (TAMPERED, build.FAILED)], ids=["unreachable", "tampered"]
+)
+def test_one_that_does_not_build_keeps_none_of_the_others_from_being_built(
+    tmp_path: Path, said: str, code: int
+) -> None:
+    # Everything but promtool builds: what `-o` names is made.
+    script = (
+        'case "$*" in env*) echo go1.99; exit;; *promtool*) ;; *) while [ "$1" != -o ]; do shift; done; echo >"$2"; exit;; esac\n'
+        f"cat >&2 <<'END'\n{said}\nEND\nexit 1"
+    )
+    done = run("promtool", "prometheus", "amtool", PATH=a_go(tmp_path, script), XDG_CACHE_HOME=str(tmp_path))
+    assert done.returncode == code
+    assert [Path(line).name for line in done.stdout.splitlines()] == ["prometheus", "amtool"]
+    assert done.stderr.count(said) == 1
 
 
 @pytest.mark.parametrize(

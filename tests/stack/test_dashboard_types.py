@@ -27,6 +27,7 @@ VALUES = {
     "__auto": "1m",
     "__data": "0af7651916cd43dd8448eb211c80319c",
 }
+INSTALL_SECONDS = 600.0
 # What npm says where there is no registry to be reached; a hash that is wrong is another matter.
 UNREACHABLE = re.compile(r"ENOTFOUND|ECONNREFUSED|EAI_AGAIN|ETIMEDOUT|network")
 
@@ -50,7 +51,10 @@ def installed(pytestconfig):
 
 def install(folder, pytestconfig):
     command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=200)
+    try:
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=INSTALL_SECONDS)
+    except subprocess.TimeoutExpired:
+        say_not_run(pytestconfig, "dashboards before Grafana's types", "the npm registry does not come to an end")
     if done.returncode and UNREACHABLE.search(done.stderr):
         say_not_run(pytestconfig, "dashboards before Grafana's types", "no npm registry can be reached")
     assert done.returncode == 0, done.stderr
