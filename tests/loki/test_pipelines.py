@@ -7,6 +7,9 @@ from typing import Any
 
 import yaml
 
+from app.sections import Logs
+from tests.compose.model import services, size
+
 LOKI = Path(__file__).parents[2] / "loki"
 ALLOY = (LOKI / "alloy.alloy").read_text()
 PROMTAIL = (LOKI / "promtail.yaml").read_text()
@@ -82,6 +85,19 @@ def test_loki_keeps_lines_out_of_order_for_as_long_as_it_says() -> None:
     assert config["limits_config"]["unordered_writes"] is True
     assert config["compactor"]["retention_enabled"] is True
     assert config["limits_config"]["retention_period"] == config["limits_config"]["reject_old_samples_max_age"]
+
+
+def test_the_readme_says_what_compose_gives() -> None:
+    readme = " ".join((LOKI / "README.md").read_text().split())
+    limits = {name: size(services()[name]["mem_limit"]) >> 20 for name in ("loki", "promtail")}
+    assert f"Compose bounds Loki to {limits['loki']} MiB and Promtail to {limits['promtail']} MiB" in readme
+    environ = services()["order"]["environment"]
+    file = int(environ["GOSHOP_LOGS__MAX_BYTES"]) >> 20
+    kept = int(environ.get("GOSHOP_LOGS__KEEP", Logs().keep)) + 1
+    assert f"(in compose {kept} x {file} MiB a service)" in readme
+    assert f"at most one file (in compose {file} MiB)" in readme
+    [client] = expanded(PROMTAIL)["clients"]
+    assert f"at most two batches of {client['batchsize'] >> 10} KiB" in readme
 
 
 def test_the_readme_has_the_table_that_was_measured() -> None:

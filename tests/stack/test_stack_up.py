@@ -1,4 +1,7 @@
-"""compose/ really started: only where a Docker Engine is at hand that can get the images, otherwise NOT RUN, aloud."""
+"""compose/ really started: only where a Docker Engine is at hand that can get the images, otherwise NOT RUN, aloud.
+
+Images are pulled and one is built: it has a time of its own, beside that of the other tests (`ARGS="-m 'not docker'"` leaves it out).
+"""
 
 import json
 import os
@@ -17,12 +20,17 @@ from tests.compose.model import ONCE, ROOT, services, size
 from tests.stack.not_run import say_not_run
 from tests.stack.prometheus import eventually
 
-pytestmark = pytest.mark.timeout(1500)
+PULL_SECONDS: Final = 900
+UP_SECONDS: Final = 1200
+# The first test waits for both, and what fails is taken down.
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(PULL_SECONDS + 2 * UP_SECONDS)]
 # Volumes and containers of its own, so that nobody's stack is touched.
 PROJECT: Final = {"COMPOSE_PROJECT_NAME": "goshop-test"}
 # Below it a health check can't be more frequent at the start.
 ENGINE: Final = 25
 SHOP: Final = "http://127.0.0.1:8080"
+# A registry answers so for what it does not have: that is our mistake.
+WRONG_IMAGE: Final = re.compile(r"manifest .*(unknown|not found)|invalid reference|pull access denied")
 WHAT: Final = "the stack by Docker Compose"
 
 
@@ -51,7 +59,17 @@ def obstacle() -> str:
 
 def stack(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(ROOT / "scripts" / "stack.py"), *arguments]
-    return subprocess.run(command, env=os.environ | PROJECT, capture_output=True, text=True, check=False, timeout=1200)
+    environ = os.environ | PROJECT
+    return subprocess.run(command, env=environ, capture_output=True, text=True, check=False, timeout=UP_SECONDS)
+
+
+def not_pulled() -> str:
+    """Return why the images of others could not be pulled, "" when they were."""
+    try:
+        done = docker("compose", "pull", "--ignore-buildable", "--quiet", bound=PULL_SECONDS)
+    except subprocess.TimeoutExpired:
+        return f"not within {PULL_SECONDS} s"
+    return done.stderr.strip()[-500:] or f"exit {done.returncode}" if done.returncode else ""
 
 
 @pytest.fixture(scope="module")
@@ -60,8 +78,9 @@ def running(pytestconfig: pytest.Config) -> Iterator[str]:
     if why := obstacle():
         say_not_run(pytestconfig, WHAT, why)
     assert stack("secrets").returncode == 0
-    if docker("compose", "pull", "--ignore-buildable", "--quiet", bound=900).returncode:
-        say_not_run(pytestconfig, WHAT, "its images can't be pulled")
+    if why := not_pulled():
+        assert not WRONG_IMAGE.search(why), why
+        say_not_run(pytestconfig, WHAT, f"its images can't be pulled: {why}")
     try:
         done = stack("up")
         assert done.returncode == 0, done.stderr
