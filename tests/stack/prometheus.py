@@ -1,10 +1,8 @@
 """A real Prometheus for one test: on loopback, on a folder of its own, and gone when the test is over."""
 
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import run
 from typing import Any, Final
@@ -12,12 +10,12 @@ from typing import Any, Final
 import httpx
 
 from goshop.ports import LOOPBACK, reserve
-from goshop.processes import Child, StartError, how_it_ended, kill, last_lines, spawn, stop, wait_until
+from goshop.processes import wait_until
+from tests.stack.backend import Backend
 
 # Evaluated and scraped as often as tests have patience for; a `config` of one's own says otherwise.
 CONFIG: Final = "global: {scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}\n"
-START_SECONDS: Final = 30.0
-STOP_SECONDS: Final = 10.0
+RELOAD_SECONDS: Final = 30.0
 # Beyond it Go collects harder; a year of what these tests record stays far below.
 MEMORY: Final = "300MiB"
 # A series that needs more than this is not one of a test. It also bounds a query's memory.
@@ -28,50 +26,13 @@ class QueryError(Exception):
     """Prometheus did not answer a query; the message is its own."""
 
 
-@dataclass
-class Prometheus:
+class Prometheus(Backend):
     """A server: `url` is where its API is, `folder` has its configuration (prometheus.yml), data and log."""
-
-    command: Path
-    folder: Path
-    port: int
-    flags: Sequence[str] = ()
-    process: Child | None = field(default=None, init=False)
-
-    @property
-    def url(self) -> str:
-        """Base URL, without a slash at its end."""
-        return f"http://{LOOPBACK}:{self.port}"
-
-    @property
-    def log(self) -> Path:
-        return self.folder / "prometheus.log"
-
-    def start(self) -> None:
-        """Start, and wait until it is ready; raises `StartError`."""
-        self.process = spawn(self._command(), log=self.log, env=self._environ())
-        if not wait_until(lambda: self._ended() is not None or self._is_ready(), START_SECONDS):
-            self.kill()
-            raise StartError(f"prometheus was not ready after {START_SECONDS:.0f} s:\n{last_lines(self.log)}")
-        if (code := self._ended()) is not None:
-            raise StartError(f"prometheus {how_it_ended(code)} at start:\n{last_lines(self.log)}")
-
-    def stop(self) -> None:
-        """Stop in order, so that everything is on disk; nothing when it is not running."""
-        if self.process is not None:
-            stop(self.process, grace=STOP_SECONDS)
-            self.process = None
-
-    def kill(self) -> None:
-        """End it as a crash would; nothing when it is not running."""
-        if self.process is not None:
-            kill(self.process)
-            self.process = None
 
     def reload(self, config: str) -> None:
         """Take another configuration; raises `ValueError` with what it says of a wrong one."""
         (self.folder / "prometheus.yml").write_text(config)
-        answer = httpx.post(f"{self.url}/-/reload", timeout=START_SECONDS, trust_env=False)
+        answer = httpx.post(f"{self.url}/-/reload", timeout=RELOAD_SECONDS, trust_env=False)
         if answer.status_code != httpx.codes.OK:
             raise ValueError(answer.text)
 
@@ -97,40 +58,17 @@ class Prometheus:
 
     def api(self, path: str, **parameters: str) -> Any:
         """Return `data` of an answer of the HTTP API; raises `QueryError`."""
-        answer = self._get(f"/api/v1/{path}", parameters)
-        said = answer.json()
+        said = self.get(f"/api/v1/{path}", **parameters).json()
         if said["status"] != "success":
             raise QueryError(said["error"])
         return said["data"]
 
-    def _get(self, path: str, parameters: dict[str, str] | None = None) -> httpx.Response:
-        # A proxy of the environment would be asked for loopback, too.
-        return httpx.get(self.url + path, params=parameters, timeout=30.0, trust_env=False)
-
     def _is_ready(self) -> bool:
         try:
             # 401: it has a web.config that wants a password, and answers.
-            return self._get("/-/ready").status_code in {httpx.codes.OK, httpx.codes.UNAUTHORIZED}
+            return self.get(self.ready).status_code in {httpx.codes.OK, httpx.codes.UNAUTHORIZED}
         except httpx.TransportError:
             return False
-
-    def _ended(self) -> int | None:
-        return None if self.process is None else self.process.poll()
-
-    def _command(self) -> list[str | Path]:
-        return [
-            self.command,
-            f"--config.file={self.folder / 'prometheus.yml'}",
-            f"--storage.tsdb.path={self.folder / 'data'}",
-            "--storage.tsdb.retention.time=100y",
-            "--web.enable-lifecycle",
-            f"--web.listen-address={LOOPBACK}:{self.port}",
-            f"--query.max-samples={MOST_SAMPLES}",
-            *self.flags,
-        ]
-
-    def _environ(self) -> dict[str, str]:
-        return {**os.environ, "GOMEMLIMIT": MEMORY, "GOMAXPROCS": "2"}
 
 
 @contextmanager
@@ -146,7 +84,18 @@ def running(
     if history is not None:
         history.rename(folder / "data")
     with reserve(1) as [port]:
-        server = Prometheus(command, folder, port, flags)
+        arguments = (
+            command,
+            f"--config.file={folder / 'prometheus.yml'}",
+            f"--storage.tsdb.path={folder / 'data'}",
+            "--storage.tsdb.retention.time=100y",
+            "--web.enable-lifecycle",
+            f"--web.listen-address={LOOPBACK}:{port}",
+            f"--query.max-samples={MOST_SAMPLES}",
+            *flags,
+        )
+        memory = {"GOMEMLIMIT": MEMORY}
+        server = Prometheus("prometheus", arguments, folder, f"http://{LOOPBACK}:{port}", memory, ready="/-/ready")
         try:
             server.start()
             yield server

@@ -30,7 +30,7 @@ def test_rules_can_be_recorded_over_the_past(start_prometheus, promtool, tmp_pat
 
 def test_a_prometheus_scrapes_what_it_is_told_to_after_a_reload_and_keeps_it_through_a_restart(start_prometheus):
     server = start_prometheus()
-    target = f"scrape_configs: [{{job_name: itself, static_configs: [{{targets: ['127.0.0.1:{server.port}']}}]}}]\n"
+    target = f"scrape_configs: [{{job_name: itself, static_configs: [{{targets: ['{server.url.removeprefix('http://')}']}}]}}]\n"
     server.reload(CONFIG + target)
     eventually(lambda: server.value('up{job="itself"}') == 1, 10, "it scrapes itself")
     server.stop()
