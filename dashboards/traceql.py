@@ -7,7 +7,7 @@ from typing import Final
 
 from telemetry import conventions as c
 
-# A matcher of TraceQL is anchored at both ends, as one of PromQL. What is chosen are names: nothing in them is escaped.
+# What is chosen are names: nothing in them is escaped.
 CHOSEN: Final = (
     f'resource.{c.SERVICE_NAME} =~ "{c.NAMESPACE}-(${{service:pipe}})"'
     f' && resource.{c.DEPLOYMENT_ENVIRONMENT_NAME} =~ "${{environment:pipe}}"'
