@@ -100,7 +100,7 @@ def _spans() -> Row:
         timeseries(
             "Queue",
             f"Does it fill? It holds {QueueLimits().spans:,} spans, at 1,000 a second a minute's outage of the collector; or as many as "
-            "OTEL_BSP_MAX_QUEUE_SIZE says, in compose/compose.yaml 32,768.",
+            "OTEL_BSP_MAX_QUEUE_SIZE says, in compose/compose.yaml 32,768 for all but the gateway.",
             over_time(summed(where(c.SPANS_QUEUED), SERVICE), tag(SERVICE)),
             unit=s.COUNT,
             links=links,
