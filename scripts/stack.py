@@ -1,13 +1,11 @@
-"""The stack of compose/ on this machine: `python scripts/stack.py up [--profile minimal]`, `down`, `secrets`.
+"""The stack of compose/ on this machine: `python scripts/stack.py up [--profile minimal]`, `down`, `secrets`, `digests`.
 
-`up` makes what compose.yaml asks for (passwords, rules whose links have this stack's addresses), starts everything, waits until it is
+`up` makes what compose.yaml asks for (`scripts.stack_files`), starts the shop and then what watches it, waits until all of it is
 healthy, puts some goods into an empty shop, and prints where everything is. Ends with 5 when something did not come up.
 """
 
 import argparse
 import json
-import os
-import secrets
 import shutil
 import subprocess
 import sys
@@ -19,17 +17,20 @@ from typing import Any, Final
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-COMPOSE: Final = ROOT / "compose"
-# Read by Docker Compose beside compose.yaml; readable by its owner only, and no part of the repository.
-ENVIRONMENT: Final = COMPOSE / ".env"
-RULES: Final = COMPOSE / ".rules"
-PASSWORDS: Final = tuple(
-    f"GOSHOP_STACK_{name}_PASSWORD"
-    for name in ("POSTGRES", "USER", "PRODUCT", "ORDER", "PAYMENT", "REDIS", "ADMIN", "GRAFANA")
+
+from scripts.stack_files import (  # noqa: E402 - run as a script, the repository is not where modules are looked for
+    COMPOSE,
+    FULL,
+    GRAFANA,
+    MINIMAL,
+    StackError,
+    prepare,
+    write_digests,
+    write_environment,
 )
+
 ADMIN: Final = "admin@goshop.example"
 SHOP: Final = "http://127.0.0.1:8080"
-GRAFANA: Final = "http://127.0.0.1:3000"
 LINKS: Final = (
     ("shop", f"{SHOP}/openapi.json"),
     ("Grafana", GRAFANA),
@@ -40,10 +41,9 @@ LINKS: Final = (
 HEALTHY_SECONDS: Final = 300.0
 LOOK_SECONDS: Final = 1.0
 FAILED: Final = 5
-
-
-class StackError(Exception):
-    """The stack did not come up; the message says what to look at."""
+ONLY_FULL: Final = ("promtail", "loki", "tempo")
+# So many searches that a dashboard shows something.
+LOOKS: Final = 20
 
 
 @dataclass(frozen=True)
@@ -80,43 +80,6 @@ def containers(listing: str) -> list[Container]:
     return [Container(r["Service"], r["State"], r.get("Health", ""), int(r.get("ExitCode", 0))) for r in rows]
 
 
-def environment(before: str) -> str:
-    """Return the text of .env: what was there stays, a password that is missing is made."""
-    lines = before.splitlines()
-    there = {line.partition("=")[0] for line in lines}
-    wanted = {name: secrets.token_urlsafe(24) for name in PASSWORDS}
-    # A plain `docker compose up` brings up everything; `--profile minimal` on the command line takes the place of this.
-    wanted |= {"COMPOSE_PROFILES": "full", "GOSHOP_STACK_RULES": f"./{RULES.name}"}
-    return "".join(
-        f"{line}\n" for line in (*lines, *(f"{name}={value}" for name, value in wanted.items() if name not in there))
-    )
-
-
-def write_environment(path: Path = ENVIRONMENT) -> dict[str, str]:
-    """Make what .env lacks, for its owner's eyes only; return what it says."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    with os.fdopen(descriptor, "r+") as file:
-        os.fchmod(descriptor, 0o600)
-        text = environment(file.read())
-        file.seek(0)
-        file.write(text)
-        file.truncate()
-    return dict(line.split("=", 1) for line in text.splitlines() if "=" in line and not line.startswith("#"))
-
-
-def write_rules(folder: Path = RULES) -> None:
-    """Derive the rules once more, with links that lead somewhere from a message: to this Grafana, and to these pages."""
-    from slo.generation.alerts import Sites  # noqa: PLC0415 - `down` needs none of it
-    from slo.generation.artefacts import artefacts  # noqa: PLC0415 - as above
-    from slo.openslo.loading import load_specification  # noqa: PLC0415 - as above
-
-    made = artefacts(load_specification([ROOT / "slo" / "specs"]), Sites(ROOT.as_uri(), GRAFANA))
-    folder.mkdir(exist_ok=True)
-    for name, text in made.items():
-        if (path := Path(name)).parent.name == "rules":
-            (folder / path.name).write_bytes(text)
-
-
 def compose_command() -> list[str]:
     """Return how Docker Compose is called here; raises `StackError`."""
     for command in (["docker", "compose"], ["docker-compose"]):
@@ -132,21 +95,32 @@ def _succeeds(command: Sequence[str]) -> bool:
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
-def up(profiles: Sequence[str]) -> None:
+def up(profile: str) -> None:
     """Start everything, wait until it is healthy, and say where it is; raises `StackError`."""
-    command = [*compose_command(), *(f"--profile={profile}" for profile in profiles)]
-    known = write_environment()
-    write_rules()
-    # Where nobody takes traces, none are sent.
-    traces = {"GOSHOP_STACK_TRACES": "none"} if "minimal" in profiles else {}
+    command = compose_command()
+    known = prepare(profile)
+    full = known["COMPOSE_PROFILES"] != MINIMAL
+    if not full:
+        _leave_out(command)
     began = time.monotonic()
-    start = [*command, "up", "--detach", "--build"]
-    if subprocess.run(start, env=os.environ | traces, cwd=COMPOSE, check=False).returncode:
-        raise StackError(_why(command, [container for container in _listed(command) if not container.is_settled]))
+    # Everything that the shop needs; Docker Compose gives up on all it was asked for when one part fails.
+    _start(command, "--build", "gateway")
+    _start(command)
     wait(command, time.monotonic() + HEALTHY_SECONDS)
     say(f"everything is healthy after {time.monotonic() - began:.0f} s")
-    stock(known)
-    sys.stdout.write(welcome(known, full="minimal" not in profiles))
+    stock(known["GOSHOP_STACK_ADMIN_PASSWORD"])
+    ask()
+    sys.stdout.write(welcome(known, full=full))
+
+
+def _leave_out(command: Sequence[str]) -> None:
+    """Stop what only the full stack has; its data stays."""
+    subprocess.run([*command, "--profile=full", "rm", "--stop", "--force", *ONLY_FULL], cwd=COMPOSE, check=False)
+
+
+def _start(command: Sequence[str], *what: str) -> None:
+    if subprocess.run([*command, "up", "--detach", *what], cwd=COMPOSE, check=False).returncode:
+        raise StackError(_why(command, [container for container in _listed(command) if not container.is_settled]))
 
 
 def wait(command: Sequence[str], deadline: float) -> None:
@@ -168,7 +142,10 @@ def wait(command: Sequence[str], deadline: float) -> None:
 
 def _listed(command: Sequence[str]) -> list[Container]:
     listing = [*command, "ps", "--all", "--format", "json"]
-    return containers(subprocess.run(listing, cwd=COMPOSE, stdout=subprocess.PIPE, check=True).stdout.decode())
+    done = subprocess.run(listing, cwd=COMPOSE, stdout=subprocess.PIPE, check=False)
+    if done.returncode:
+        raise StackError("docker compose ps failed, see above")
+    return containers(done.stdout.decode())
 
 
 def _why(command: Sequence[str], late: Iterable[Container]) -> str:
@@ -178,23 +155,47 @@ def _why(command: Sequence[str], late: Iterable[Container]) -> str:
         logs = [*command, "logs", "--tail", "10", "--no-log-prefix", container.service]
         said = subprocess.run(logs, cwd=COMPOSE, capture_output=True, text=True, check=False).stdout.strip()
         parts.append(f"{container.service} is {container.condition}:\n{said}")
-    return "not everything came up; `make stack-down` stops it\n" + "\n".join(parts)
+    text = "not everything came up; `make stack-down` stops it\n" + "\n".join(parts)
+    if "password authentication failed" in text:
+        text += (
+            "\nthe volumes are of another compose/.env: `make stack-down ARGS=--volumes` removes them, with all data"
+        )
+    return text
 
 
-def stock(known: Mapping[str, str]) -> None:
-    """Put some goods, customers and orders into a shop that has none, so that there is something to see."""
+def stock(password: str, shop: str = SHOP, data: Path = COMPOSE / ".seed.json") -> None:
+    """Put some goods, customers and orders into a shop that has none, so that there is something to see; raises `StackError`."""
     import httpx  # noqa: PLC0415 - `down` needs none of it
 
+    from loadtests.errors import LoadError  # noqa: PLC0415 - as above
     from loadtests.seed import SeedSize, seed_shop  # noqa: PLC0415 - as above
 
-    if httpx.get(f"{SHOP}/api/products", params={"limit": 1}, timeout=10, trust_env=False).json()["items"]:
-        return
-    admin = (ADMIN, known["GOSHOP_STACK_ADMIN_PASSWORD"])
-    data = COMPOSE / ".seed.json"
-    seed_shop(SHOP, admin, data, size=SeedSize(users=5, products=40, orders=10))
-    # It holds the tokens of the customers who were made up; nobody needs them any more.
-    data.unlink()
+    try:
+        answer = httpx.get(f"{shop}/api/products", params={"limit": 1}, timeout=10, trust_env=False).raise_for_status()
+        if answer.json()["items"]:
+            return
+        seed_shop(shop, (ADMIN, password), data, size=SeedSize(users=5, products=40, orders=10))
+    except (httpx.HTTPError, LoadError, KeyError, ValueError) as error:
+        raise StackError(
+            f"the shop is up and takes no goods ({type(error).__name__}: {error}); what it has may be half of it: "
+            "`make stack-down ARGS=--volumes` begins anew"
+        ) from None
+    finally:
+        # It holds the tokens of the customers who were made up; nobody needs them any more.
+        data.unlink(missing_ok=True)
     say("the shop has goods")
+
+
+def ask(shop: str = SHOP) -> None:
+    """Search a few times, also in a shop that was full before, so that no dashboard is empty; raises `StackError`."""
+    import httpx  # noqa: PLC0415 - as above
+
+    try:
+        with httpx.Client(timeout=10, trust_env=False) as client:
+            for _ in range(LOOKS):
+                client.get(f"{shop}/api/products", params={"q": "lamp"}).raise_for_status()
+    except httpx.HTTPError as error:
+        raise StackError(f"the shop is up and does not answer ({type(error).__name__}: {error})") from None
 
 
 def welcome(known: Mapping[str, str], *, full: bool) -> str:
@@ -213,6 +214,7 @@ def welcome(known: Mapping[str, str], *, full: bool) -> str:
             "",
             "Try:",
             f"  curl -si '{SHOP}/api/products?limit=3' | grep x-trace-id",
+            f"  while sleep 0.2; do curl -so /dev/null '{SHOP}/api/products?q=lamp'; done",
             "",
             "`make stack-down` stops it; its data stays (ARGS=--volumes removes that, too).",
             "",
@@ -235,6 +237,14 @@ def down(*, volumes: bool) -> None:
         raise StackError("docker compose down failed, see above")
 
 
+def pin() -> None:
+    """Write the digests down, and say which images have none yet; raises `StackError`."""
+    if shutil.which("docker") is None:
+        raise StackError("docker is not here")
+    if absent := write_digests():
+        say(f"not here, so not pinned: {', '.join(absent)}")
+
+
 def say(message: str) -> None:
     """Talk to the person who waits."""
     sys.stderr.write(f"stack: {message}\n")
@@ -245,19 +255,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     steps = parser.add_subparsers(dest="step", required=True)
     start = steps.add_parser("up", help="start, wait, print the links")
-    start.add_argument("--profile", action="append", default=[], choices=["minimal", "full"], dest="profiles")
+    start.add_argument("--profile", default="", choices=[MINIMAL, FULL], help="without it what it was the last time")
     stop = steps.add_parser("down", help="stop; the data stays")
     stop.add_argument("--volumes", action="store_true", help="remove the data, too")
-    steps.add_parser("secrets", help="make .env and the rules, start nothing")
+    steps.add_parser("secrets", help="make .env, the rules and the pages, start nothing")
+    steps.add_parser("digests", help="pin the images that are here in compose.override.yaml")
     asked = parser.parse_args()
     try:
         if asked.step == "up":
-            up(asked.profiles)
+            up(asked.profile)
         elif asked.step == "down":
             down(volumes=asked.volumes)
+        elif asked.step == "secrets":
+            prepare()
         else:
-            write_environment()
-            write_rules()
+            pin()
     except StackError as error:
         say(str(error))
         sys.exit(FAILED)

@@ -9,7 +9,10 @@ from typing import Final
 
 ROOT: Final = Path(__file__).parents[1]
 FOLDER: Final = ROOT / "docs" / "runbooks"
-PAGES: Final = sorted(path for path in FOLDER.glob("*.md") if path.name != "README.md")
+# Of no objective: how to read the others, and what to do when the stack fails itself.
+README: Final = FOLDER / "README.md"
+STACK: Final = FOLDER / "stack.md"
+PAGES: Final = sorted(path for path in FOLDER.glob("*.md") if path not in {README, STACK})
 _ENCODED: Final = "--data-urlencode"
 
 
@@ -17,15 +20,15 @@ def commands(*pages: Path) -> list[str]:
     """Return every line of a block of shell in pages, by default in all."""
     return [
         line
-        for page in pages or (*PAGES, FOLDER / "README.md")
+        for page in pages or (*PAGES, README, STACK)
         for block in re.findall(r"^```sh\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
         for line in block.splitlines()
     ]
 
 
 def promql(*pages: Path) -> Iterator[str]:
-    """Yield what Prometheus is asked, in order."""
-    for line in commands(*pages):
+    """Yield what Prometheus is asked, in order; by default on the pages of objectives."""
+    for line in commands(*(pages or PAGES)):
         if " promtool query instant " in line:
             yield shlex.split(line)[-1]
 

@@ -12,9 +12,10 @@ import pytest
 import yaml
 
 from goshop.cli import main
+from scripts.stack_files import RUNBOOKS
 from slo.openslo.known_series import EXPORTED, TARGET_LABELS
-from tests.compose.model import services
-from tests.runbooks import PAGES, ROOT, commands, logql, promql, statements, traceql
+from tests.compose.model import COMPOSE, services
+from tests.runbooks import PAGES, README, ROOT, STACK, commands, logql, promql, statements, traceql
 
 RULES = sorted((ROOT / "slo" / "generated" / "rules").glob("*.yaml"))
 # What the rules record, Prometheus adds, and the client library says of the process.
@@ -65,9 +66,7 @@ def test_a_page_says_where_to_look_how_to_confirm_and_how_one_knows_that_it_is_o
     assert headings[-1] == "Practise"
 
 
-@pytest.mark.parametrize(
-    "page", [*PAGES, ROOT / "docs" / "runbooks.md", ROOT / "docs" / "runbooks" / "README.md"], ids=str
-)
+@pytest.mark.parametrize("page", [*PAGES, README, STACK, ROOT / "docs" / "runbooks.md"], ids=str)
 def test_a_link_of_a_page_leads_somewhere(page):
     for link in re.findall(r"\]\(([^)]+)\)", page.read_text()):
         path, _, anchor = link.partition("#")
@@ -109,7 +108,7 @@ def test_a_command_of_ours_takes_what_it_is_given(command):
 def test_a_command_of_docker_compose_is_about_services_that_there_are(command):
     step, *words = shlex.split(command)[2:]
     assert step in {"exec", "ps", "logs", "up", "restart", "run"}
-    known = {"--all", "--tail", "20", "--detach", "--rm"}
+    known = {"--all", "--tail", "20", "--detach", "--no-deps", "--rm"}
     names = [word for word in words if word not in known]
     named = names[:1] if step == "exec" else names
     assert named
@@ -130,6 +129,21 @@ def test_a_query_selects_series_and_labels_that_are_exported(query):
     }
     own = {label for family in families & EXPORTED.keys() for label in EXPORTED[family].labels}
     assert labels <= own | {*TARGET_LABELS, "le", "sloth_id", "alertstate"}
+
+
+def test_an_alert_about_the_stack_has_a_section_whose_question_is_its_own():
+    (group,) = yaml.safe_load((COMPOSE / "stack-rules.yaml").read_text())["groups"]
+    sections = [rule["annotations"]["runbook_url"].partition("#") for rule in group["rules"]]
+    assert {page for page, _, _ in sections} == {f"{RUNBOOKS}/docs/runbooks/stack.md"}
+    assert [section for _, _, section in sections] == re.findall(
+        r"^## (.+)$", STACK.read_text().lower().replace(" ", "-").replace("##-", "## "), re.MULTILINE
+    )
+    for rule in group["rules"]:
+        assert rule["alert"] in STACK.read_text()
+    asked = {name for query in promql(STACK) for name in re.findall(r"\b(?:up|[a-z_]+_total)\b", query)}
+    watched = {name for rule in group["rules"] for name in re.findall(r"\b(?:up|[a-z_]+_total)\b", rule["expr"])}
+    assert {"up", "telemetry_spans_dropped_total", "promtail_dropped_entries_total"} <= asked <= watched
+    assert {name for name in watched if name.startswith("telemetry_")} <= EXPORTED.keys()
 
 
 @pytest.mark.parametrize("query", sorted(set(logql())))

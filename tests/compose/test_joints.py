@@ -123,12 +123,18 @@ def test_everything_that_tempo_writes_lies_on_its_volume():
     assert "tempo:/var/tempo" in services()["tempo"]["volumes"]
 
 
-def scraped() -> dict[str, dict[str, str]]:
+def scraped(profile: str = "full") -> dict[str, dict[str, str]]:
     jobs = read(COMPOSE / "prometheus.yaml")["scrape_configs"]
+    assert (
+        "./watched/${GOSHOP_STACK_WATCHED:-full}.yaml:/etc/prometheus/watched.yaml:ro"
+        in services()["prometheus"]["volumes"]
+    )
+    by_profile = yaml.safe_load((COMPOSE / "watched" / f"{profile}.yaml").read_text())
+    assert [job.get("file_sd_configs") for job in jobs] == [None, None, [{"files": ["watched.yaml"]}]]
     return {
         config["targets"][0]: {"job": job["job_name"], **config["labels"]}
         for job in jobs
-        for config in job["static_configs"]
+        for config in job.get("static_configs", by_profile)
     }
 
 
@@ -138,15 +144,17 @@ def test_every_service_is_scraped_under_the_labels_that_rules_and_dashboards_sel
     assert {services()[name]["command"][-1] for name in SHOP} == {"--env=staging"}
 
 
-def test_everything_that_watches_is_watched():
-    watching = {labels["service"] for labels in scraped().values() if labels["job"] != "goshop"}
-    assert watching == services().keys() - {*SHOP, "prepare", "postgres", "redis"}
+@pytest.mark.parametrize("profile", ["full", "minimal"])
+def test_everything_that_watches_is_watched_and_nothing_that_is_left_out(profile):
+    watching = {labels["service"] for labels in scraped(profile).values() if labels["job"] != "goshop"}
+    assert watching == services(profile).keys() - {*SHOP, "prepare", "postgres", "redis"}
 
 
 def test_the_rules_that_prometheus_reads_are_the_committed_ones_unless_the_stack_derives_its_own():
     mounts = services()["prometheus"]["volumes"]
     assert "${GOSHOP_STACK_RULES:-../slo/generated/rules}:/etc/prometheus/rules:ro" in mounts
-    assert read(COMPOSE / "prometheus.yaml")["rule_files"] == ["rules/*.yaml"]
+    assert read(COMPOSE / "prometheus.yaml")["rule_files"] == ["rules/*.yaml", "stack-rules.yaml"]
+    assert "./stack-rules.yaml:/etc/prometheus/stack-rules.yaml:ro" in mounts
 
 
 def test_prometheus_keeps_as_much_as_the_error_budgets_look_back_over():
