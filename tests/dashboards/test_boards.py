@@ -115,7 +115,7 @@ def test_the_others_are_one_click_away_with_time_and_variables(uid):
 def test_the_dashboards_that_alerts_and_reports_link_to_are_there():
     specification = load_specification([SPECS])
     sources = [slo.dashboard for slo in specification.slos]
-    sources += re.findall(r"/d/[\w-]+", (ROOT / "slo" / "links.py").read_text())
+    sources += re.findall(r'"(/d/[\w-]+)"', (ROOT / "slo" / "links.py").read_text())
     for link in sources:
         address = urlsplit(link)
         target = address.path.removeprefix("/d/")
