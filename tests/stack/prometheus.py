@@ -84,7 +84,7 @@ def running(
     if history is not None:
         history.rename(folder / "data")
     with reserve(1) as [port]:
-        arguments = (
+        arguments: tuple[str | Path, ...] = (
             command,
             f"--config.file={folder / 'prometheus.yml'}",
             f"--storage.tsdb.path={folder / 'data'}",
