@@ -1,4 +1,4 @@
-"""The stack of compose/ on this machine: `python scripts/stack.py up [--profile minimal]`, `down`, `secrets`, `digests`.
+"""The stack of compose/ on this machine: `python scripts/stack.py up [--profile minimal]`, `down`, `secrets`, `load`, `digests`.
 
 `up` makes what compose.yaml asks for (`scripts.stack_files`), starts the shop and then what watches it, waits until all of it is
 healthy, puts some goods into an empty shop, and prints where everything is. Ends with 5 when something did not come up.
@@ -9,6 +9,7 @@ import json
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -41,9 +42,12 @@ LINKS: Final = (
 HEALTHY_SECONDS: Final = 300.0
 LOOK_SECONDS: Final = 1.0
 FAILED: Final = 5
+# As a shell says it of what Ctrl-C has ended.
+INTERRUPTED: Final = 130
 ONLY_FULL: Final = ("promtail", "loki", "tempo")
 # So many searches that a dashboard shows something.
 LOOKS: Final = 20
+LOAD_SECONDS: Final = 300.0
 
 
 @dataclass(frozen=True)
@@ -198,6 +202,29 @@ def ask(shop: str = SHOP) -> None:
         raise StackError(f"the shop is up and does not answer ({type(error).__name__}: {error})") from None
 
 
+def load() -> None:
+    """Load the shop for five minutes, gently enough that a fault stays the only thing that is wrong; raises `StackError`."""
+    import httpx  # noqa: PLC0415 - as above
+
+    import loadtests  # noqa: PLC0415 - as above
+    from loadtests.errors import LoadError  # noqa: PLC0415 - as above
+    from loadtests.profiles import Arrivals, Profile  # noqa: PLC0415 - as above
+    from loadtests.seed import SeedSize, seed_shop  # noqa: PLC0415 - as above
+
+    profile = Profile(name="practise", load=Arrivals(rate=20, users=100), seconds=LOAD_SECONDS)
+    admin = (ADMIN, write_environment()["GOSHOP_STACK_ADMIN_PASSWORD"])
+    with tempfile.TemporaryDirectory() as folder:
+        data = Path(folder, "seed.json")
+        try:
+            seed_shop(SHOP, admin, data, size=SeedSize(users=20, products=40, orders=10))
+            say(f"{LOAD_SECONDS / 60:.0f} minutes of load, 20 requests/s")
+            problems = loadtests.run(profile, SHOP, data, Path(folder, "k6")).problems
+        except (httpx.HTTPError, LoadError, KeyError, ValueError, OSError) as error:
+            raise StackError(f"no load ({type(error).__name__}: {error})") from None
+    if problems:
+        raise StackError(f"the load went wrong: {'; '.join(map(str, problems))}")
+
+
 def welcome(known: Mapping[str, str], *, full: bool) -> str:
     """Say where everything is, and what to try first."""
     links = [*LINKS, *((("Tempo", "http://127.0.0.1:3200"), ("Loki", "http://127.0.0.1:3100")) if full else ())]
@@ -259,6 +286,7 @@ def main() -> None:
     stop = steps.add_parser("down", help="stop; the data stays")
     stop.add_argument("--volumes", action="store_true", help="remove the data, too")
     steps.add_parser("secrets", help="make .env, the rules and the pages, start nothing")
+    steps.add_parser("load", help="five minutes of requests, to practise a runbook")
     steps.add_parser("digests", help="pin the images that are here in compose.override.yaml")
     asked = parser.parse_args()
     try:
@@ -268,11 +296,15 @@ def main() -> None:
             down(volumes=asked.volumes)
         elif asked.step == "secrets":
             prepare()
+        elif asked.step == "load":
+            load()
         else:
             pin()
     except StackError as error:
         say(str(error))
         sys.exit(FAILED)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
 
 
 if __name__ == "__main__":

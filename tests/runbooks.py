@@ -26,6 +26,13 @@ def commands(*pages: Path) -> list[str]:
     ]
 
 
+def practised(page: Path) -> list[tuple[str, str]]:
+    """Return the faults that a page has one practise, each with the service that is started with it."""
+    return re.findall(
+        r"^GOSHOP_STACK_FAULTS='(.+)' docker compose up --detach --no-deps (\w+)$", page.read_text(), re.MULTILINE
+    )
+
+
 def promql(*pages: Path) -> Iterator[str]:
     """Yield what Prometheus is asked, in order; by default on the pages of objectives."""
     for line in commands(*(pages or PAGES)):

@@ -11,11 +11,13 @@ import psycopg
 import pytest
 import yaml
 
+from app import config
+from app.faults import parse_faults
 from goshop.cli import main
 from scripts.stack_files import RUNBOOKS
 from slo.openslo.known_series import EXPORTED, TARGET_LABELS
 from tests.compose.model import COMPOSE, services
-from tests.runbooks import PAGES, README, ROOT, STACK, commands, logql, promql, statements, traceql
+from tests.runbooks import PAGES, README, ROOT, STACK, commands, logql, practised, promql, statements, traceql
 
 RULES = sorted((ROOT / "slo" / "generated" / "rules").glob("*.yaml"))
 # What the rules record, Prometheus adds, and the client library says of the process.
@@ -90,8 +92,34 @@ def test_a_link_that_was_made_before_still_leads_on():
 
 
 def test_every_command_is_of_a_kind_that_is_tried():
-    kinds = {" ".join(words[:2]) if words[0] != "curl" else "curl" for words in map(shlex.split, commands())}
-    assert kinds == {"docker compose", "curl", "goshop trace", "goshop gate", "goshop slo"}
+    typed = [re.sub(r"^GOSHOP_STACK_FAULTS='[^']*' ", "", line) for line in commands()]
+    kinds = {" ".join(words[:2]) if words[0] != "curl" else "curl" for words in map(shlex.split, typed)}
+    ours = ".venv/bin/python scripts/stack.py"
+    assert kinds == {"docker compose", "curl", "goshop trace", "goshop slo", ours}
+    assert [line for line in typed if line.startswith(ours)] == [f"{ours} load"]
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.stem != "user-latency"], ids=lambda page: page.stem)
+def test_what_is_practised_is_a_fault_of_the_service_that_is_started_with_it(page):
+    ((fault, service),) = practised(page)
+    (parsed,) = parse_faults(fault)
+    assert parsed.point.partition(".")[0] == service
+    assert (
+        f"\n\n```sh\ndocker compose up --detach --no-deps {service}\n```\n"
+        in page.read_text().partition("## Practise")[2]
+    )
+    assert services()[service]["environment"]["GOSHOP_FAULTS"] == "${GOSHOP_STACK_FAULTS:-}"
+    # Only the latency of what is slow more than once in a hundred is seen at once.
+    assert parsed.kind == "kill" or parsed.share >= 0.3
+
+
+def test_whoever_may_restart_redis_is_told_what_it_costs():
+    assert config.load("staging", environ={}).rate_limit.when_unavailable == "deny"
+    told = [page for page in PAGES if "docker compose restart redis" in page.read_text()]
+    assert told
+    for page in told:
+        before, _, _ = page.read_text().partition("docker compose restart redis")
+        assert "**every request is refused with 503**" in before
 
 
 @pytest.mark.parametrize("command", sorted({line for line in commands() if line.startswith("goshop ")}))
