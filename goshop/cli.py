@@ -5,12 +5,12 @@ Every command imports what it needs when it runs: `--help` is instant, and a ser
 
 import sys
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 
 from goshop.dashboards_command import dashboards
-from goshop.exit_codes import Misuse, explained, judged
+from goshop.exit_codes import Failure, Misuse, explained, judged
 from goshop.gate_command import gate
 from goshop.options import fault_option, root_option
 from goshop.slo_commands import slo
@@ -33,7 +33,27 @@ Examples:
 """
 
 
-@click.group(epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
+# What the image of the services has none of.
+_LEFT_OUT: Final = frozenset({"dashboards", "loadtests"})
+
+
+class _Commands(click.Group):
+    """Says in a sentence what an installation of services cannot do."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command that was asked for; raises `Failure` where its package was left out."""
+        try:
+            return super().invoke(ctx)
+        except ModuleNotFoundError as error:
+            if error.name not in _LEFT_OUT:
+                raise
+            raise Failure(
+                f"this installation is for services only: the package {error.name} is not here; "
+                f"`goshop {ctx.invoked_subcommand}` needs the whole repository"
+            ) from None
+
+
+@click.group(cls=_Commands, epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """GoShop: an observability-first shop, and the release gate that judges it."""
     open_closed()

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
@@ -281,6 +282,8 @@ def test_the_image_ends_without_what_builds_and_without_root():
     last = stages()[-1]
     assert not re.search(r"apt-get|gcc|pip install|requirements", last)
     assert "pip uninstall --yes --quiet pip" in last
+    # Its wheels are a pip, too.
+    assert "shutil.rmtree(ensurepip.__path__[0])" in last
     assert re.search(r"^USER 10001:10001$", last, re.MULTILINE)
     assert last.index("USER") > last.index("RUN")
 
@@ -313,19 +316,40 @@ def test_what_the_image_copies_is_let_through_to_the_builder():
     assert [name for name in copied() if not (ROOT / name).exists()] == []
 
 
-def test_what_the_image_copies_is_enough_for_a_service(tmp_path: Path):
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run Python with nothing of ours but what the image has."""
+    folder = tmp_path_factory.mktemp("image")
     for name in copied():
         if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", "*.so"))
+            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.so"))
+    environ = {**os.environ, "PYTHONPATH": str(folder)}
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-P", *arguments]
+        return subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, check=False)
+
+    return run
+
+
+def test_what_the_image_copies_is_enough_for_a_service(image):
     code = (
         "import goshop.cli, slo.report.foreign; from app import service, config; config.load('staging', environ={});"
         "import app.gateway, app.user, app.product, app.order, app.payment; print('all of it')"
     )
-    environ = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", code], cwd=tmp_path, env=environ, capture_output=True, text=True, check=False
-    )
+    done = image("-c", code)
     assert (done.returncode, done.stdout) == (0, "all of it\n"), done.stderr
+
+
+@pytest.mark.parametrize("command", ["gate", "drill", "trace 4bf92f35", "dashboards --out grafana"])
+def test_what_the_image_has_no_package_for_is_a_sentence(image, command):
+    done = image("-m", "goshop", *command.split())
+    assert (done.returncode, done.stdout) == (5, "")
+    assert re.fullmatch(
+        r"goshop: this installation is for services only: the package (loadtests|dashboards) is not here; "
+        r"`goshop [a-z]+` needs the whole repository\n",
+        done.stderr,
+    )
 
 
 def test_the_page_says_the_limits_that_there_are():
