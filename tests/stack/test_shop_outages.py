@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 
 from goshop.shop import Shop
@@ -17,8 +16,11 @@ from tests.stack.jaeger import Jaeger
 from tests.stack.loki import EVERYTHING, Loki
 from tests.stack.observed import Customer, exporting, trace_id
 from tests.stack.prometheus import eventually
+from tests.stack.shop_metrics import counted, waiting
 
 WITHIN_SECONDS = 30.0
+# A service asks a store that was away again after 36 s at the latest (telemetry.span_queue).
+BACK_SECONDS = 60.0
 REQUESTS = 200
 # Of spans that wait for the store, in each service; as shipped there are 65,536.
 QUEUE = 200
@@ -57,22 +59,6 @@ def customer(shop: Shop) -> Iterator[Customer]:
         yield customer
 
 
-def counted(shop: Shop) -> Counter[str]:
-    """Return what all services together say of their spans (ended, exported, dropped) and of lines that they lost."""
-    totals: Counter[str] = Counter()
-    for url in shop.internal.values():
-        for line in httpx.get(f"{url}/metrics", trust_env=False, timeout=10.0).text.splitlines():
-            for name in (c.SPANS_ENDED, c.SPANS_EXPORTED, c.SPANS_DROPPED, c.LOG_LINES_LOST):
-                if line.startswith((f"{name} ", f"{name}{{")):
-                    totals[name] += int(float(line.rpartition(" ")[2]))
-    return totals
-
-
-def waiting(shop: Shop) -> int:
-    totals = counted(shop)
-    return totals[c.SPANS_ENDED] - totals[c.SPANS_EXPORTED] - totals[c.SPANS_DROPPED]
-
-
 def look(customer: Customer) -> tuple[list[str], list[float]]:
     """Ask for a product many times; returns the trace ids, and the seconds that each answer took."""
     ids, seconds = [], []
@@ -85,26 +71,45 @@ def look(customer: Customer) -> tuple[list[str], list[float]]:
     return ids, seconds
 
 
+def medians_agree(away: list[float], *there: list[float]) -> bool:
+    """Tell whether answers were as quick as in the slower of the times around them, with room for what else the machine does."""
+    return statistics.median(away) <= 2 * max(map(statistics.median, there)) + 0.005
+
+
+def spans_of_each(store: Jaeger, ids: list[str]) -> int:
+    """Return how many spans a request has, once none has fewer: what is exported waits in the store, too."""
+
+    def ask() -> int:
+        counts = Counter(len(store.spans(wanted)) for wanted in ids)
+        [(usual, _)] = counts.most_common(1)
+        return usual if usual == min(counts) else 0
+
+    return int(eventually(ask, WITHIN_SECONDS, "every trace is whole"))
+
+
 def test_a_store_that_is_away_slows_nobody_down_and_what_it_does_not_get_is_counted(
     shop: Shop, store: Jaeger, customer: Customer
 ) -> None:
     ids, there = look(customer)
     eventually(lambda: not waiting(shop), WITHIN_SECONDS, "every span is exported")
     assert counted(shop)[c.SPANS_DROPPED] == 0
-    # Each request is like the other: so many spans.
-    [each] = {len(store.spans(wanted)) for wanted in ids}
+    each = spans_of_each(store, ids)
     store.kill()
     ids, away = look(customer)
     assert waiting(shop) <= QUEUE * len(shop.internal)
-    assert statistics.median(away) <= 2 * statistics.median(there) + 0.002
     store.start()
-    eventually(lambda: not waiting(shop), WITHIN_SECONDS, "every span is exported or dropped")
-    found = sum(len(store.spans(wanted)) for wanted in ids)
-    lost, dropped = len(ids) * each - found, counted(shop)[c.SPANS_DROPPED]
-    assert 0 < lost <= dropped
+    eventually(lambda: not waiting(shop), BACK_SECONDS, "every span is exported or dropped")
+    dropped = counted(shop)[c.SPANS_DROPPED]
+    _, again = look(customer)
+    assert medians_agree(away, there, again)
+
+    def lost() -> int:
+        return len(ids) * each - sum(len(store.spans(wanted)) for wanted in ids)
+
+    eventually(lambda: lost() <= dropped, WITHIN_SECONDS, "what is missing is what was dropped")
     # The rest is what services do by themselves.
-    assert dropped - lost <= 0.1 * dropped
-    assert found > 0
+    assert 0.8 * dropped <= lost() < len(ids) * each
+    assert dropped > 0
 
 
 def test_after_an_outage_nothing_is_lost_any_more(shop: Shop, store: Jaeger, customer: Customer) -> None:
@@ -138,7 +143,7 @@ def test_every_request_while_loki_was_away_is_in_it_afterwards_and_none_was_slow
     during, away = look(customer)
     eventually(lambda: len(list(logs.glob("gateway.log.*"))) > renamed, WITHIN_SECONDS, "a file is renamed")
     loki.start()
-    after, _ = look(customer)
+    after, again = look(customer)
     eventually(lambda: {*before, *during, *after} <= access_lines(loki), WITHIN_SECONDS, "every request is in Loki")
     assert counted(shop)[c.LOG_LINES_LOST] == 0
-    assert statistics.median(away) <= 2 * statistics.median(there) + 0.002
+    assert medians_agree(away, there, again)
