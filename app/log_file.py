@@ -1,10 +1,10 @@
 """A service's log lines in a file of its own: where no launcher keeps its standard output, as in a container.
 
 The file takes the place of the standard output by its descriptor, so that everything written there gets into it. When it is
-full it is renamed (`gateway.log.1`, the next one `gateway.log.2`; the oldest one goes) and a new one takes its place; when somebody
-else has renamed it, so does a new one. Nothing is lost or torn by that: a line that was under way is in the renamed file, which whoever
-reads (Promtail, see loki/) goes on reading. That is why a file is renamed once and for good: Promtail knows files by their names, and
-where each takes the name of the one before it, a reader who was held up misses all but the last.
+full the next one takes its place (`gateway.log`, then `gateway.log.1`, `gateway.log.2`, …; the oldest one goes); when somebody else has
+renamed it, so does a new one of its name. Nothing is lost or torn by that: a line that was under way is in the file before, which whoever
+reads (Promtail, see loki/) goes on reading. None is ever renamed here: Promtail knows files by their names. It would read a renamed one
+again from its beginning, and where each takes the name of the one before it, one who was held up misses all but the last.
 
 The standard error stays what it is: what ends a process at its start is said there.
 """
@@ -26,12 +26,13 @@ _MODE: Final = 0o644
 class LogFile:
     """The file that stands for a descriptor, the standard output by default."""
 
-    __slots__ = ("_descriptor", "_logs", "path")
+    __slots__ = ("_descriptor", "_first", "_logs", "path")
 
     def __init__(self, service: str, logs: Logs, descriptor: int | None = None) -> None:
-        self.path = Path(logs.folder) / f"{service}.log"
+        self._first = Path(logs.folder) / f"{service}.log"
         self._logs = logs
         self._descriptor = sys.stdout.fileno() if descriptor is None else descriptor
+        self.path = self._unfinished()
 
     def begin(self) -> None:
         """Put the file, a new one if there is none, in the place of the descriptor; raises `OSError`."""
@@ -40,12 +41,12 @@ class LogFile:
         os.close(file)
 
     def look(self) -> None:
-        """Begin a new file if this one is full, or is no longer the one of its name; raises `OSError`."""
+        """Begin the next file if this one is full, or a new one if it is no longer that of its name; raises `OSError`."""
         mine = os.fstat(self._descriptor)
         if not self._is_named(mine):
             self.begin()
-        elif mine.st_size >= self._logs.max_bytes:
-            self._put_aside()
+        elif self._is_full(mine):
+            self._go_on()
             self.begin()
 
     def _is_named(self, mine: os.stat_result) -> bool:
@@ -54,23 +55,34 @@ class LogFile:
         except FileNotFoundError:
             return False
 
-    def _put_aside(self) -> None:
+    def _is_full(self, file: os.stat_result) -> bool:
+        return file.st_size >= self._logs.max_bytes
+
+    def _unfinished(self) -> Path:
+        """Return the file to go on with: the first one until it is full, afterwards the last one."""
+        last = max(self._numbers(), default=0)
+        first_is_open = self._first.exists() and not self._is_full(self._first.stat())
+        return self._first if first_is_open else self._numbered(last)
+
+    def _go_on(self) -> None:
         numbers = [*self._numbers()]
         last = max(numbers, default=0) + 1
-        self.path.replace(self._numbered(last))
-        for number in (*numbers, last):
-            if number <= last - self._logs.keep:
+        self.path = self._numbered(last)
+        for number in numbers:
+            if number < last - self._logs.keep:
                 self._numbered(number).unlink(missing_ok=True)
 
     def _numbers(self) -> Iterator[int]:
-        """Yield the numbers of the renamed files that are there."""
-        begins = f"{self.path.name}."
-        for path in self.path.parent.iterdir():
-            if path.name.startswith(begins) and (number := path.name.removeprefix(begins)).isdecimal():
+        """Yield the numbers of the files that are there; the first one has none in its name, and is 0."""
+        begins = f"{self._first.name}."
+        for path in self._first.parent.iterdir():
+            if path == self._first:
+                yield 0
+            elif path.name.startswith(begins) and (number := path.name.removeprefix(begins)).isdecimal():
                 yield int(number)
 
     def _numbered(self, number: int) -> Path:
-        return self.path.with_name(f"{self.path.name}.{number}")
+        return self._first.with_name(f"{self._first.name}.{number}") if number else self._first
 
 
 def begin(service: str, logs: Logs) -> None:

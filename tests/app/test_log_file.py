@@ -39,24 +39,45 @@ def test_a_file_that_is_there_is_continued(tmp_path, descriptor):
     assert (tmp_path / "user.log").read_text() == "before\nafter\n"
 
 
-def test_a_full_file_is_renamed_and_the_oldest_one_goes(tmp_path, descriptor):
+def test_a_full_file_is_followed_by_the_next_number_and_the_oldest_one_goes(tmp_path, descriptor):
     file = LogFile("user", Logs(folder=str(tmp_path), max_bytes=2, keep=2), descriptor)
     file.begin()
     for number in range(4):
         os.write(descriptor, f"{number}\n".encode())
         file.look()
     found = {path.name: path.read_text() for path in tmp_path.glob("user.log*")}
-    assert found == {"user.log": "", "user.log.3": "2\n", "user.log.4": "3\n"}
+    assert found == {"user.log.2": "2\n", "user.log.3": "3\n", "user.log.4": ""}
 
 
-def test_a_renamed_file_keeps_its_name_also_when_the_service_starts_again(tmp_path, descriptor):
+def test_no_file_is_ever_renamed(tmp_path, descriptor):
+    """Whoever knows files by their names would read it again."""
+    file = LogFile("user", Logs(folder=str(tmp_path), max_bytes=2, keep=9), descriptor)
+    file.begin()
+    known: dict[str, int] = {}
+    for number in range(5):
+        os.write(descriptor, f"{number}\n".encode())
+        file.look()
+        found = {path.name: path.stat().st_ino for path in tmp_path.glob("user.log*")}
+        assert found.items() >= known.items()
+        known = found
+
+
+def test_a_service_that_starts_again_goes_on_with_the_last_file(tmp_path, descriptor):
     for number in range(12):
         file = LogFile("user", Logs(folder=str(tmp_path), max_bytes=2, keep=20), descriptor)
         file.begin()
         os.write(descriptor, f"{number}\n".encode())
         file.look()
     found = {path.name: path.read_text() for path in tmp_path.glob("user.log.*")}
-    assert found == {f"user.log.{number + 1}": f"{number}\n" for number in range(12)}
+    assert found == {f"user.log.{number}": f"{number}\n" if number < 12 else "" for number in range(1, 13)}
+
+
+def test_a_first_file_that_is_not_full_is_gone_on_with_whatever_somebody_has_renamed(tmp_path, descriptor):
+    (tmp_path / "user.log").write_text("now\n")
+    (tmp_path / "user.log.20261124").write_text("then\n")
+    LogFile("user", Logs(folder=str(tmp_path)), descriptor).begin()
+    os.write(descriptor, b"after\n")
+    assert (tmp_path / "user.log").read_text() == "now\nafter\n"
 
 
 def test_what_is_none_of_its_files_is_left_alone(tmp_path, descriptor):
@@ -68,7 +89,7 @@ def test_what_is_none_of_its_files_is_left_alone(tmp_path, descriptor):
     for number in range(3):
         os.write(descriptor, f"{number}\n".encode())
         file.look()
-    assert {path.name for path in tmp_path.iterdir()} == {*others, "terminal", "user.log", "user.log.3"}
+    assert {path.name for path in tmp_path.iterdir()} == {*others, "terminal", "user.log.2", "user.log.3"}
 
 
 def test_a_file_that_is_not_full_is_left_alone(tmp_path, descriptor):
