@@ -4,6 +4,7 @@ As it stands there, in a shell; only addresses are others. What needs Docker is 
 """
 
 import json
+import re
 import shlex
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ import pytest
 from slo.verdict import EXITS
 from tests.runbooks import FOLDER, ROOT, commands, promql
 from tests.stack.not_run import say_not_run
+from tests.stack.struck import FAULTS
 
 pytestmark = pytest.mark.timeout(300)
 # What the first look at an outage of these two finds: the fault that the story injects.
@@ -77,3 +79,12 @@ def test_a_command_is_answered(line, story, loki, pytestconfig):
         assert "x-trace-id: " in done.stdout.lower()
     elif " budget " in line:
         assert "gateway-availability" in done.stdout
+
+
+def test_the_readme_says_which_pages_are_walked_for_which_fault():
+    rows = re.findall(r"^\| ([a-z ]+) \| `(\w+)` \| (.+) \|$", (FOLDER / "README.md").read_text(), re.MULTILINE)
+    said = {(fault, alert, *sorted(set(re.findall(r"\[([\w-]+)\]", pages)))) for fault, alert, pages in rows}
+    assert said == {
+        (fault.name.replace("-", " "), fault.alert, *sorted({confirm.page for confirm in fault.confirms}))
+        for fault in FAULTS
+    }
