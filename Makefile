@@ -32,7 +32,7 @@ test: $(VENV)/.dev ## The whole test suite
 	@$(BIN)/python -m pytest $(ARGS)
 
 test-stack: $(VENV)/.dev go ## Tests against real back-ends, built from pinned Go modules; fails for what it could not run
-	@PATH="$(abspath $(GO))/go/bin:$$PATH" GOSHOP_STACK="$${GOSHOP_STACK:-all}" $(BIN)/python -m pytest -rs --timeout=2400 tests/stack $(ARGS)
+	@PATH="$(abspath $(GO))/go/bin:$$PATH" GOSHOP_STACK="$${GOSHOP_STACK:-all}" $(BIN)/python -m pytest -rs --timeout=600 tests/stack $(ARGS)
 
 lint: $(VENV)/.dev ## Formatter, linter, types, import rules, generated files
 	@$(BIN)/ruff format --check .

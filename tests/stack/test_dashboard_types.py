@@ -28,6 +28,7 @@ VALUES = {
     "__data": "0af7651916cd43dd8448eb211c80319c",
 }
 INSTALL_SECONDS = 600.0
+pytestmark = pytest.mark.timeout(INSTALL_SECONDS + 300)
 # What npm says where there is no registry to be reached; a hash that is wrong is another matter.
 UNREACHABLE = re.compile(r"ENOTFOUND|ECONNREFUSED|EAI_AGAIN|ETIMEDOUT|network")
 
