@@ -121,8 +121,10 @@ def test_a_service_has_its_own_key_for_tls_and_no_other(name):
     assert [tls.certificate, tls.key, tls.authority] == [
         f"/run/secrets/goshop-tls/{file}" for file in (rpc_keys.CERTIFICATE, rpc_keys.KEY, rpc_keys.AUTHORITY)
     ]
-    assert f"tls-{name}:/run/secrets/goshop-tls/{name}" in services()[ONCE]["volumes"]
-    assert f"/run/secrets/goshop-tls/{name}" in stages()[-1]
+    # Not below where a service has it: a new volume takes over what its folder in the image has.
+    assert f"tls-{name}:/run/secrets/goshop-tls-of/{name}" in services()[ONCE]["volumes"]
+    assert f"/run/secrets/goshop-tls-of/{name}" in stages()[-1]
+    assert '["issue"](Path("/run/secrets/goshop-tls-of"))' in services()[ONCE]["command"][0]
 
 
 def test_the_gateway_keeps_its_spans_for_a_minute_without_tempo():
