@@ -45,8 +45,9 @@ FAILED: Final = 5
 # As a shell says it of what Ctrl-C has ended.
 INTERRUPTED: Final = 130
 ONLY_FULL: Final = ("promtail", "loki", "tempo")
-# So many searches that a dashboard shows something.
-LOOKS: Final = 20
+# Searches across three scrapes: what a new series has at the first one is no rate to Prometheus.
+LOOKS: Final = 24
+BETWEEN_SECONDS: Final = 0.5
 LOAD_SECONDS: Final = 300.0
 
 
@@ -198,6 +199,7 @@ def ask(shop: str = SHOP) -> None:
         with httpx.Client(timeout=10, trust_env=False) as client:
             for _ in range(LOOKS):
                 client.get(f"{shop}/api/products", params={"q": "lamp"}).raise_for_status()
+                time.sleep(BETWEEN_SECONDS)
     except httpx.HTTPError as error:
         raise StackError(f"the shop is up and does not answer ({type(error).__name__}: {error})") from None
 

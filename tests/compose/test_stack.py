@@ -13,7 +13,7 @@ import yaml
 
 from goshop.ports import reserve
 from scripts import stack, stack_files
-from tests.compose.model import COMPOSE, FILES, ROOT, SHOP, services
+from tests.compose.model import COMPOSE, FILES, ROOT, SHOP, read, services
 
 RUNNING = {"Service": "user", "State": "running", "Health": "healthy", "ExitCode": 0}
 
@@ -176,6 +176,11 @@ def test_a_profile_is_written_down_so_that_the_next_command_means_the_same():
     again = stack_files.environment(text, stack_files.choice("full"))
     assert "GOSHOP_STACK_TRACES=otlp\n" in again
     assert "minimal" not in again
+
+
+def test_the_first_searches_last_for_two_scrapes_without_which_there_is_no_rate():
+    scraped = read(COMPOSE / "prometheus.yaml")["global"]["scrape_interval"]
+    assert stack.LOOKS * stack.BETWEEN_SECONDS > 2 * int(scraped.removesuffix("s"))
 
 
 def test_what_only_the_full_stack_has_is_stopped_for_the_minimal_one():
