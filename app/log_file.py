@@ -1,7 +1,7 @@
 """A service's log lines in a file of its own: where no launcher keeps its standard output, as in a container.
 
 The file takes the place of the standard output by its descriptor, so that everything written there gets into it. When it is
-full the next one takes its place (`gateway.log`, then `gateway.log.1`, `gateway.log.2`, …; the oldest one goes); when somebody else has
+full the next one takes its place (`gateway.log`, then `gateway.1.log`, `gateway.2.log`, …; the oldest one goes); when somebody else has
 renamed it, so does a new one of its name. Nothing is lost or torn by that: a line that was under way is in the file before, which whoever
 reads (Promtail, see loki/) goes on reading. None is ever renamed here: Promtail knows files by their names. It would read a renamed one
 again from its beginning, and where each takes the name of the one before it, one who was held up misses all but the last.
@@ -74,15 +74,15 @@ class LogFile:
 
     def _numbers(self) -> Iterator[int]:
         """Yield the numbers of the files that are there; the first one has none in its name, and is 0."""
-        begins = f"{self._first.name}."
-        for path in self._first.parent.iterdir():
+        for path in self._first.parent.glob(f"{self._first.stem}*{self._first.suffix}"):
+            number = path.stem.removeprefix(self._first.stem)
             if path == self._first:
                 yield 0
-            elif path.name.startswith(begins) and (number := path.name.removeprefix(begins)).isdecimal():
-                yield int(number)
+            elif number.startswith(".") and number[1:].isdecimal():
+                yield int(number[1:])
 
     def _numbered(self, number: int) -> Path:
-        return self._first.with_name(f"{self._first.name}.{number}") if number else self._first
+        return self._first.with_suffix(f".{number}{self._first.suffix}") if number else self._first
 
 
 def begin(service: str, logs: Logs) -> None:

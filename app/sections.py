@@ -187,7 +187,7 @@ class Payment(Section, frozen=True):
 class Logs(Section, frozen=True):
     """Log lines: the standard output, or `<folder>/<service>.log` where a folder is named.
 
-    A file of `max_bytes` is full and followed by `<service>.log.1`, `.2`, …; `keep` of the full ones stay.
+    A file of `max_bytes` is full and followed by `<service>.1.log`, `<service>.2.log`, …; `keep` of the full ones stay.
     """
 
     folder: str = ""

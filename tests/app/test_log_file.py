@@ -23,7 +23,7 @@ def descriptor(tmp_path: Path):
 
 
 def lines(folder: Path) -> list[str]:
-    return [line for path in folder.glob("user.log*") for line in path.read_text().splitlines()]
+    return [line for path in folder.glob("user*.log*") for line in path.read_text().splitlines()]
 
 
 def test_what_is_written_to_the_descriptor_is_in_the_file(tmp_path, descriptor):
@@ -45,8 +45,8 @@ def test_a_full_file_is_followed_by_the_next_number_and_the_oldest_one_goes(tmp_
     for number in range(4):
         os.write(descriptor, f"{number}\n".encode())
         file.look()
-    found = {path.name: path.read_text() for path in tmp_path.glob("user.log*")}
-    assert found == {"user.log.2": "2\n", "user.log.3": "3\n", "user.log.4": ""}
+    found = {path.name: path.read_text() for path in tmp_path.glob("user*.log")}
+    assert found == {"user.2.log": "2\n", "user.3.log": "3\n", "user.4.log": ""}
 
 
 def test_no_file_is_ever_renamed(tmp_path, descriptor):
@@ -57,7 +57,7 @@ def test_no_file_is_ever_renamed(tmp_path, descriptor):
     for number in range(5):
         os.write(descriptor, f"{number}\n".encode())
         file.look()
-        found = {path.name: path.stat().st_ino for path in tmp_path.glob("user.log*")}
+        found = {path.name: path.stat().st_ino for path in tmp_path.glob("user*.log")}
         assert found.items() >= known.items()
         known = found
 
@@ -68,8 +68,8 @@ def test_a_service_that_starts_again_goes_on_with_the_last_file(tmp_path, descri
         file.begin()
         os.write(descriptor, f"{number}\n".encode())
         file.look()
-    found = {path.name: path.read_text() for path in tmp_path.glob("user.log.*")}
-    assert found == {f"user.log.{number}": f"{number}\n" if number < 12 else "" for number in range(1, 13)}
+    found = {path.name: path.read_text() for path in tmp_path.glob("user.*.log")}
+    assert found == {f"user.{number}.log": f"{number}\n" if number < 12 else "" for number in range(1, 13)}
 
 
 def test_a_first_file_that_is_not_full_is_gone_on_with_whatever_somebody_has_renamed(tmp_path, descriptor):
@@ -81,7 +81,7 @@ def test_a_first_file_that_is_not_full_is_gone_on_with_whatever_somebody_has_ren
 
 
 def test_what_is_none_of_its_files_is_left_alone(tmp_path, descriptor):
-    others = {"user.log.old", "user.log.1.gz", "user.log.", "users.log.1"}
+    others = {"user.log.old", "user.1.log.gz", "user..log", "users.1.log", "user.log.1", "user.x.log", "user.-1.log"}
     for name in others:
         (tmp_path / name).write_text("mine\n")
     file = LogFile("user", Logs(folder=str(tmp_path), max_bytes=2, keep=1), descriptor)
@@ -89,7 +89,7 @@ def test_what_is_none_of_its_files_is_left_alone(tmp_path, descriptor):
     for number in range(3):
         os.write(descriptor, f"{number}\n".encode())
         file.look()
-    assert {path.name for path in tmp_path.iterdir()} == {*others, "terminal", "user.log.2", "user.log.3"}
+    assert {path.name for path in tmp_path.iterdir()} == {*others, "terminal", "user.2.log", "user.3.log"}
 
 
 def test_a_file_that_is_not_full_is_left_alone(tmp_path, descriptor):
@@ -97,7 +97,7 @@ def test_a_file_that_is_not_full_is_left_alone(tmp_path, descriptor):
     file.begin()
     os.write(descriptor, b"1\n")
     file.look()
-    assert [path.name for path in tmp_path.glob("user.log*")] == ["user.log"]
+    assert [path.name for path in tmp_path.glob("user*.log")] == ["user.log"]
 
 
 @pytest.mark.parametrize("somebody", ["renames", "removes"])

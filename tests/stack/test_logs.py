@@ -232,11 +232,12 @@ def test_a_line_without_its_end_waits_for_it(files: LogFiles) -> None:
     assert [found.text for found in files.loki.of_trace(wanted)] == [line]
 
 
-def test_a_renamed_file_belongs_to_its_service_and_a_packed_one_is_left_alone(files: LogFiles) -> None:
+def test_each_file_belongs_to_its_service_a_renamed_one_too_and_a_packed_one_is_left_alone(files: LogFiles) -> None:
     packed = json_line("packed")
     (files.folder / "rotated.log.3.gz").write_text(packed + "\n")
-    lines = [json_line(f"{number}") for number in range(3)]
-    for name, line in zip(("rotated.log", "rotated.log.12", "rotated.log.202611231700"), lines, strict=True):
+    lines = [json_line(f"{number}") for number in range(4)]
+    names = ("rotated.log", "rotated.12.log", "rotated.log.12", "rotated.log.202611231700")
+    for name, line in zip(names, lines, strict=True):
         (files.folder / name).write_text(line + "\n")
     files.wait("rotated", lines)
     # The first of them would have been the first there.
