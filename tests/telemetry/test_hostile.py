@@ -87,18 +87,24 @@ arrivals = st.lists(
 
 @dataclass
 class Server:
-    """Takes what an application sends: anything, or as `strict` as servers are; its connection breaks after some sends."""
+    """Takes what an application sends: anything, or as `strict` as servers are; its connection breaks after some sends.
+
+    `status` is the one that reached the client: none does once that was said to have left.
+    """
 
     arrivals: Iterator[dict[str, Any]]
     strict: bool
     breaks_after: int
     started: bool = False
     over: bool = False
+    left: bool = False
     sent: int = 0
     status: int | None = None
 
     async def receive(self) -> dict[str, Any]:
-        return next(self.arrivals, {"type": "http.disconnect"})
+        message = next(self.arrivals, {"type": "http.disconnect"})
+        self.left = self.left or message.get("type") == "http.disconnect"
+        return message
 
     async def send(self, message: dict[str, Any]) -> None:
         self.sent += 1
@@ -106,8 +112,8 @@ class Server:
             raise Theirs("the connection is broken")
         if self.strict:
             self.judge(message)
-        if message.get("type") == "http.response.start" and self.status is None and message.get("status") != 103:
-            self.status = message.get("status")
+        if message.get("type") == "http.response.start" and not self.left and message.get("status") != 103:
+            self.status = self.status or message.get("status")
 
     def judge(self, message: dict[str, Any]) -> None:
         start = message.get("type") == "http.response.start"
