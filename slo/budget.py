@@ -145,7 +145,7 @@ def spent_in(left: float, burn: float, covered: float, window: float) -> float |
     full = window - covered
     then = 1 - ((1 - left) * covered + burn * full) / window
     at = full + then * window / burn if burn > 0 else math.inf
-    if at <= window:
+    if at < window:
         return at
     return window if burn > 1 else None
 
