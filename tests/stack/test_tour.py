@@ -1,10 +1,12 @@
 """The way of docs/tour.md that needs no Docker, each command as it stands there, in one shell, with a shorter load."""
 
+import logging
 import os
 import re
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -26,8 +28,16 @@ class Step:
 
 @pytest.fixture(scope="module")
 def steps(tmp_path_factory: pytest.TempPathFactory) -> list[Step]:
-    """Every block, in order."""
-    folder = tmp_path_factory.mktemp("tour")
+    """Every block, in order; once more where a busy machine kept the gate from measuring, as the reader would."""
+    found = walked(tmp_path_factory.mktemp("tour"))
+    if found[0].code == EXITS["error"]:
+        logging.getLogger(__name__).warning("the tour is walked again: %s", found[0].said)
+        found = walked(tmp_path_factory.mktemp("tour"))
+    return found
+
+
+def walked(folder: Path) -> list[Step]:
+    """Walk the way in an empty folder."""
     # The specification is the repository's; what is made is the reader's own.
     (folder / "slo").symlink_to(ROOT / "slo")
     goshop = f'goshop() {{ "{sys.executable}" -m tests.goshop.shortened 0.3 "$@"; }}\n'
@@ -47,7 +57,7 @@ def steps(tmp_path_factory: pytest.TempPathFactory) -> list[Step]:
 
 
 def test_the_gate_fails_and_says_where(steps: list[Step]) -> None:
-    assert steps[0].code == EXITS["fail"]
+    assert steps[0].code == EXITS["fail"], steps[0].said
     assert "FAIL  " in steps[0].said
     assert "in product: SELECT products on products (GET /api/products, " in steps[0].said
 
