@@ -17,6 +17,8 @@ from slo.verdict import Load
 # A starved load generator is wrong in the tail before the median: beyond this share of the latency target its own
 # waiting is too large a part of what is judged.
 CLIENT_SHARE: Final = 0.25
+# What is said then.
+WAITED_OUTSIDE: Final = "requests waited in the load generator or before the gateway"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +110,7 @@ def _problems(facts: LoadFacts, judged: int, difference: float | None, latency_t
     if difference is not None and latency_target is not None and difference > CLIENT_SHARE * latency_target:
         yield (
             f"the client's P99 is {difference * 1000:.0f} ms above the server's, more than {CLIENT_SHARE:.0%} of the "
-            f"target of {latency_target * 1000:.0f} ms: requests waited in the load generator or before the gateway"
+            f"target of {latency_target * 1000:.0f} ms: {WAITED_OUTSIDE}"
         )
     wait = facts.cpu_wait
     # Where the server's own times are known, they say it better.

@@ -13,6 +13,7 @@ from goshop import drill
 from goshop.gate_options import DEFAULT_GATE
 from slo.gate import evaluate
 from slo.openslo.loading import load_gate
+from tests.goshop.measured import until_measured
 from tests.slo.synthetic import delayed, make_run
 
 ROOT = Path(__file__).parents[2]
@@ -75,7 +76,8 @@ def test_an_unknown_scenario_is_refused_with_the_names_there_are(tmp_path):
 @pytest.mark.timeout(180)
 def test_a_dead_service_is_found_for_real(state_folder):
     shortened = ("-m", "tests.goshop.shortened", "0.6")
-    done = run_drill("--only", "payment-dead", "--dir", state_folder / "drill", "--json", program=shortened)
+    asked = ("--only", "payment-dead", "--dir", state_folder / "drill", "--json")
+    done = until_measured(lambda: run_drill(*asked, program=shortened))
     assert done.returncode == 0, done.stderr
     (finding,) = json.loads(done.stdout)
     assert finding["found"]

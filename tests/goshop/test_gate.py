@@ -16,6 +16,7 @@ from goshop.reporting import write_reports_of
 from slo.gate import evaluate
 from slo.openslo.loading import load_gate
 from slo.verdict import read_verdict
+from tests.goshop.measured import until_measured
 from tests.slo.synthetic import make_run
 
 # A gate takes about 50 s on two cores that it has to itself, half of that where it is to fail.
@@ -44,7 +45,7 @@ def ends_with_one_sentence(done, code):
 
 def test_an_undisturbed_shop_passes_reconciles_and_leaves_only_its_reports(state_folder, processes_of):
     root, out = state_folder / "gate", state_folder / "reports"
-    done = goshop("gate", "--profile", "smoke", "--dir", root, "--out", out)
+    done = until_measured(lambda: goshop("gate", "--profile", "smoke", "--dir", root, "--out", out))
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count(" yes ") == 3
     assert {path.name for path in out.iterdir()} == REPORTS
@@ -65,7 +66,9 @@ def test_an_undisturbed_shop_passes_reconciles_and_leaves_only_its_reports(state
 
 def test_a_slow_search_fails_and_is_traced_to_its_statement(state_folder):
     root = state_folder / "faulty"
-    done = goshop("gate", "--profile", "smoke", "--fault", FAULT, "--dir", root, "--json", program=SHORTENED)
+    done = until_measured(
+        lambda: goshop("gate", "--profile", "smoke", "--fault", FAULT, "--dir", root, "--json", program=SHORTENED)
+    )
     assert done.returncode == 1, done.stdout + done.stderr
     cause = json.loads(done.stdout)["causes"][0]
     assert cause["endpoint"] == "GET /api/products"
@@ -78,7 +81,9 @@ def test_a_slow_search_fails_and_is_traced_to_its_statement(state_folder):
 def test_a_gateway_that_dies_is_the_cause_and_every_request_is_accounted_for(state_folder):
     root = state_folder / "dead"
     fault = "gateway.process=kill:10s"
-    done = goshop("gate", "--profile", "smoke", "--fault", fault, "--dir", root, "--json", program=SHORTENED)
+    done = until_measured(
+        lambda: goshop("gate", "--profile", "smoke", "--fault", fault, "--dir", root, "--json", program=SHORTENED)
+    )
     assert done.returncode == 1, done.stdout + done.stderr
     said = json.loads(done.stdout)
     assert (said["causes"][0]["service"], said["causes"][0]["span"]) == ("gateway", "no answer")
