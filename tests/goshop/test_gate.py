@@ -60,7 +60,8 @@ def test_an_undisturbed_shop_passes_reconciles_and_leaves_only_its_reports(state
     client, entry = followed["spans"][:2]
     assert (client["service"], client["kind"], client["parent_id"]) == ("k6", "CLIENT", "")
     assert (entry["service"], entry["kind"], entry["parent_id"]) == ("gateway", "SERVER", client["span_id"])
-    assert client["start_ns"] <= entry["start_ns"] <= entry["end_ns"] <= client["end_ns"]
+    # Not its end: who has sent the last byte may look at the clock later than who has read it.
+    assert client["start_ns"] <= entry["start_ns"] <= client["end_ns"]
     assert followed["missing"] == []
 
 
