@@ -2,8 +2,9 @@
 
 Latency: the self time of every (service, span, table) in the bad requests, minus its mean in the good requests of the
 same endpoint, summed; a place's share is of the whole excess. Errors: the place where each bad request's failure came
-from; its share is of all bad requests. A wait for a connection, long or in vain, is charged to who kept them all. The endpoint named is the one that contributes most. What was injected on
-purpose is not known here. Work is linear in the number of spans.
+from; its share is of all bad requests. A wait for a connection, long or in vain, is charged to who kept them all. The
+endpoint named is the one that contributes most of those that the place itself is in: who only waited for a connection
+is not slow by what it does. What was injected on purpose is not known here. Work is linear in the number of spans.
 """
 
 from collections import Counter, defaultdict
@@ -40,16 +41,20 @@ Spans = Mapping[str, Sequence[SpanRecord]]
 
 @dataclass(slots=True)
 class _Tally:
-    """What a place adds up to: by endpoint, and by trace."""
+    """What a place adds up to: in all, by the endpoints that it is itself in, by those that waited for it, and by trace."""
 
+    total: float = 0.0
     by_endpoint: Counter[str] = field(default_factory=Counter)
+    by_sufferer: Counter[str] = field(default_factory=Counter)
     by_trace: Counter[str] = field(default_factory=Counter)
     # Traces that it is not itself in: they waited for a connection that it kept.
     suffered: set[str] = field(default_factory=set)
 
     def add(self, sample: Sample, amount: float, *, suffered: bool) -> None:
+        self.total += amount
+        endpoints = self.by_sufferer if suffered else self.by_endpoint
         # A Counter holds floats as well; its annotations do not say so.
-        self.by_endpoint[endpoint_of(sample)] += amount  # type: ignore[assignment]
+        endpoints[endpoint_of(sample)] += amount  # type: ignore[assignment]
         self.by_trace[sample.trace_id] += amount  # type: ignore[assignment]
         if suffered:
             self.suffered.add(sample.trace_id)
@@ -59,9 +64,9 @@ class _Tally:
         ordered = sorted(self.by_trace.items(), key=lambda item: (item[0] in self.suffered, -item[1]))
         return tuple(trace_id for trace_id, _ in ordered[:MOST_TRACES])
 
-    @property
-    def total(self) -> float:
-        return sum(self.by_endpoint.values())
+    def endpoint(self) -> str:
+        """Return the endpoint to look at; that of a sufferer only where no bad request has the place itself in it."""
+        return (self.by_endpoint or self.by_sufferer).most_common(1)[0][0]
 
 
 Tallies = defaultdict[Place, _Tally]
@@ -105,7 +110,7 @@ def _ranked(objective: Objective, tallies: Tallies) -> list[Cause]:
     return [
         Cause(
             objective=objective.name,
-            endpoint=tally.by_endpoint.most_common(1)[0][0],
+            endpoint=tally.endpoint(),
             service=place.service,
             span=place.span,
             table=place.table,

@@ -72,8 +72,8 @@ def test_a_slow_search_fails_and_is_traced_to_its_statement(state_folder):
     )
     assert done.returncode == 1, done.stdout + done.stderr
     cause = json.loads(done.stdout)["causes"][0]
-    assert cause["endpoint"] == "GET /api/products"
-    assert (cause["service"], cause["span"], cause["table"]) == ("product", "SELECT products", "products")
+    found = (cause["endpoint"], cause["service"], cause["span"], cause["table"])
+    assert found == ("GET /api/products", "product", "SELECT products", "products"), done.stdout
     followed = goshop("trace", cause["trace_ids"][0], "--dir", root, "--json")
     spans = [span for span in json.loads(followed.stdout)["spans"] if span["name"] == cause["span"]]
     assert max(span["end_ns"] - span["start_ns"] for span in spans) >= 900_000_000

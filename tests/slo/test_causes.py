@@ -197,6 +197,13 @@ def test_the_traces_of_a_cause_show_it_even_where_others_suffered_longer_from_it
         ] == "UPDATE products"
 
 
+def test_the_endpoint_of_a_cause_has_it_itself_even_where_another_suffered_longer_from_it(run):
+    run.spoil(0.3, ORDER, locked)
+    run.spoil(1.0, SEARCH, lambda sample: waiting(sample, seconds=5.0))
+    cause = first_of(run)
+    assert (cause.endpoint, cause.span) == ("POST /api/orders", "UPDATE products")
+
+
 def in_vain(sample):
     """The request waits for a connection until the pool gives up."""
     sample, spans = waiting(sample, seconds=2.0)
